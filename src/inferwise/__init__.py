@@ -10,10 +10,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from inferwise.memory.budget import Budget
+    from inferwise.memory.fit import Fit
     from inferwise.spec.model import Model
 
 __all__ = ["fit", "model"]
@@ -36,31 +36,25 @@ def fit(
     model: Model | str,
     gpu: str,
     *,
+    count: int | None = None,
     context: int = 8192,
     batch: int = 1,
     weights: str | None = None,
     kv: str | None = None,
     state: str | None = None,
-    engine: str = "vllm",
-    **degrees: int,
-) -> Budget:
-    """What fills a device's memory: weights and state of `batch` sequences of `context` tokens, the lower bound.
+    engine: str | None = None,
+    engine_version: str | None = None,
+    **flags: Any,
+) -> Fit:
+    """What an engine allocates for `batch` sequences of `context` tokens, and whether that fits.
 
-    gpu: a device's slug or name. weights, kv, state: formats (None: as published, the engine's). degrees: tp, pp,
-    ep, dp, cp. Raises BadInput, UnknownName, WorldFailed.
+    gpu: devices, a machine, a TOML file of one's own, or `this` (docs/hardware.md). weights, kv, state: formats (None:
+    as published, the engine's). engine: None for vLLM where it runs, else llama.cpp. flags: degrees (tp, pp, ep, dp,
+    cp), the engine's flags (fields of inferwise.spec.engine.Settings) and what is loaded beside the model (draft,
+    draft_weights, speculative_tokens, mtp, encoder, lora). Raises BadInput, UnknownName, WorldFailed.
     """
-    from inferwise.catalog.accelerators import accelerator
-    from inferwise.memory.budget import budget
-    from inferwise.memory.state import layout_for
-    from inferwise.read.resolve import resolve
-    from inferwise.spec.deployment import Parallel
+    from inferwise.memory.ask import ask
+    from inferwise.memory.fit import fit as answer
 
-    return budget(
-        resolve(model) if isinstance(model, str) else model,
-        accelerator(gpu),
-        parallel=Parallel(**degrees),
-        context=context,
-        batch=batch,
-        weights=weights,
-        layout=layout_for(engine, kv=kv, state=state),
-    )
+    formats = {"weights": weights, "kv": kv, "state": state, "engine": engine, "engine_version": engine_version}
+    return answer(ask(model, gpu, count, context=context, batch=batch, **formats, **flags))

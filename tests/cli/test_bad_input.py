@@ -230,9 +230,9 @@ def test_no_network(environment: dict[str, str], said: str, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--gpu", "h300"], "unknown device 'h300'; did you mean h200-sxm-141gb?"),
+        (["--gpu", "h300"], "unknown device 'h300'; did you mean "),
         (["--gpu", "\0"], "unknown device ' '"),
-        (["--gpu", "x" * 100_000], f"unknown device '{'x' * 77}...'"),
+        (["--gpu", "x" * 100_000], "a text of 100,000 characters names no hardware"),
         (["--gpu"], "--gpu requires an argument; see inferwise --help"),
         (["--context", "0"], "context is 0; give a whole number from 1 to"),
         (["--context", "-1"], "context is -1; give a whole number from 1 to"),
@@ -249,7 +249,7 @@ def test_no_network(environment: dict[str, str], said: str, tmp_path: Path) -> N
         (["--weights", "q4_k_n"], "unknown weight format 'q4_k_n'; did you mean Q4_K_S, Q4_K_M, Q4_K_L?"),
         (["--kv", "q8"], "unknown cache format 'q8'; did you mean q8_0"),
         (["--state", "x"], "unknown cache format 'x'"),
-        (["--engine", "tgi"], "unknown engine 'tgi'; did you mean vllm, sglang, transformers, llama.cpp?"),
+        (["--engine", "tgi"], "unknown engine 'tgi'; did you mean vllm, sglang, tensorrt-llm, llama.cpp"),
         (["--tpp", "2"], "Unknown option: --tpp. Did you mean --tp?; see inferwise --help"),
         (["--" + "x" * 100_000], "Unknown option: --xxx"),
         (["13b"], "['13b']; see inferwise --help"),
@@ -262,8 +262,8 @@ def test_options_that_cannot_be(arguments: list[str], said: str, capsys: pytest.
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
-        (["frob"], 'Unknown command "frob". Available commands: fit, models; see inferwise --help'),
-        (["fit"], "MODEL requires an argument; see inferwise --help"),
+        (["frob"], 'Unknown command "frob". Available commands: fit, models, gpus, detect, logs; see inferwise --help'),
+        (["fit"], "no model named; give one, or a device by --gpu to see what it runs"),
         (["models", "llma"], "unknown model 'llma'; did you mean huggyllama/llama-7b"),
         (["fit", "meta-llama/Llama-3.1-8B-Instuct"], "the catalog has meta-llama/Llama-3.1-8B-Instruct"),
     ],

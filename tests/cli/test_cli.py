@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -47,39 +48,124 @@ def command(capsys: pytest.CaptureFixture[str]) -> Command:
 
 def test_fit_on_every_device(command: Command) -> None:
     assert command("fit", "llama-3.1-8b-instruct") == 0
-    lines = command.out.splitlines()
-    assert lines[0] == f"{LLAMA}: 8,030,261,248 parameters (8.03 B)"
-    assert lines[1] == "weights 14.96 GiB (dtype of the config: bf16), state 1.00 GiB for 1 x 8,192 tokens (bf16)"
-    rows = {line.split()[0]: line for line in lines if line and line.split()[0] in accelerators()}
+    every = command.out
+    assert command("fit", LLAMA, "--gpu", "h100", "--all-gpus") == 0
+    assert command.out == every
+    lines = every.splitlines()
+    rows = {line.split()[0]: line.split() for line in lines if line and line.split()[0] in accelerators()}
     assert list(rows) == list(accelerators())
-    assert rows["rtx-4060"].split()[1:] == ["8.00", "GiB", "15.96", "GiB", "no", "0", "0"]
-    assert rows["h100-sxm-80gb"].split()[5:8] == ["yes", "131,072", "(model's)"]
-    assert "a lower bound" in lines[-1]
+    held = [row for row in rows.values() if row[3] != "no"]
+    assert lines[0] == (
+        f"{LLAMA}: 8,030,261,248 parameters (8.03 B); {len(held)} of {len(rows)} devices hold 1 x 8,192 tokens"
+    )
+    one = iw.fit(LLAMA, "h100")
+    assert rows["h100-sxm-80gb"][3:] == ["1", "vllm", f"{one.max_batch}", "131,072", "(model's)"]
+    assert rows["rtx-3060-12gb"][3] == "2"
+    assert iw.fit(LLAMA, "rtx-3060-12gb", count=2).fits
+    assert not iw.fit(LLAMA, "rtx-3060-12gb").fits
+    assert rows["raspberry-pi-5-8gb"][3] == "no"
 
 
 def test_fit_on_one_device(command: Command) -> None:
-    assert command("fit", LLAMA, "--gpu", "rtx 4090", "--context", "32768", "--batch", "2") == 0
-    assert command.out.startswith(f"{LLAMA}: 8.03 B parameters, on GeForce RTX 4090: fits\n")
-    capacity = accelerators()["rtx-4090"].capacity_bytes
-    rest = capacity - 16_060_522_496
+    assert command("fit", LLAMA, "--gpu", "rtx 4090", "--context", "32768", "--used", "0") == 0
+    result = iw.fit(LLAMA, "rtx-4090", context=32768, used_bytes=0)
+    assert command.out.startswith(
+        f"{LLAMA}: 8.03 B parameters, on RTX 4090 with vllm {result.case.engine.version}: fits"
+    )
+    memory = result.allocation.devices[0]
+    assert memory.size("weights") > 16_060_522_496
+    for term in memory.terms:
+        assert re.search(
+            rf"^  \w  {term.name} +[\d.]+ \w+ +{term.size_bytes / memory.capacity_bytes:.1%}$", command.out, re.M
+        )
     for text in (
-        f"  weights (dtype of the config: bf16)  14.96 GiB  {16_060_522_496 / capacity:.1%}",
-        f"  kv of 2 x 32,768 tokens (bf16)        8.00 GiB  {2**33 / capacity:.1%}",
-        "  total                                22.96 GiB",
-        f"  device                               {capacity / 2**30:.2f} GiB",
-        f"room for 2 sequences of 32,768 tokens, or 2 of {rest // 2**18:,} tokens",
+        "lower bound (weights 14.96 GiB, dtype of the config: bf16; state of 1 x 32,768 tokens 4.00 GiB, bf16)",
+        f"room for {result.max_batch} sequences of 32,768 tokens, or 1 of {result.max_context:,} tokens",
+        "tested against start-up logs of vLLM 0.19 on H100 (27 rows)",
     ):
         assert text in command.out
+    bar = next(line for line in command.out.splitlines() if line.startswith("  [")).strip()
+    assert len(bar) == 62
+    assert bar.count("w") == round(60 * memory.size("weights") / memory.capacity_bytes)
 
 
 def test_three_is_no(command: Command) -> None:
     assert command("fit", "meta-llama/Llama-3.1-70B", "--gpu", "rtx-4090") == 3
-    assert "does not fit" in command.out
-    assert "missing" in command.out
-    assert "room for no sequence of 8,192 tokens" in command.out
-    assert command.json("fit", "meta-llama/Llama-3.1-70B", "--gpu", "rtx-4090", code=3)["fits"] is False
-    assert command("fit", V3) == 3  # on none of the devices
+    for text in ("does not fit", "missing", "room for no sequence of 8,192 tokens", "problem: ", "to make it fit"):
+        assert text in command.out
+    told = command.json("fit", "meta-llama/Llama-3.1-70B", "--gpu", "rtx-4090", code=3)
+    assert told["fits"] is False
+    assert told["allocation"]["problems"]
+    assert command("fit", V3, "--engine", "vllm", "--count", "2", "--gpu", "rtx-3060-12gb") == 3
     assert command("fit", V3, "--gpu", "h200", "--tp", "8") == 0
+    assert command("fit", V3, "--engine", "tensorrt-llm", "--context", "100000000") == 3  # on none of the devices
+
+
+def test_every_change_that_is_offered_makes_it_fit(command: Command) -> None:
+    base = ("meta-llama/Llama-3.1-70B-Instruct", "--gpu", "a100-sxm-80gb", "--context", "32768", "--batch", "2")
+    told = command.json("fit", *base, code=3)
+    levers = {change["lever"] for change in told["changes"]}
+    assert {"weight format", "devices", "device"} <= levers
+    for change in told["changes"]:
+        flags = change["flags"].split()
+        kept = [part for pair in zip(base[1::2], base[2::2], strict=True) if pair[0] not in flags for part in pair]
+        again = command.json("fit", base[0], *kept, *flags)
+        assert again["fits"] is True
+        assert again["max_batch"] == change["max_batch"]
+
+
+def test_what_a_device_runs(command: Command) -> None:
+    told = command.json("fit", "--gpu", "rtx-3060-12gb")
+    assert told["schema"] == "inferwise/runs/1"
+    by_name = {row["model"]: row for row in told["models"]}
+    llama = by_name[LLAMA] if LLAMA in by_name else next(r for r in told["models"] if LLAMA in r["also"])
+    assert iw.fit(LLAMA, "rtx-3060-12gb", weights=llama["weights"], engine=llama["engine"]).fits
+    assert "meta-llama/Llama-3.1-70B-Instruct" not in by_name
+    sizes = [row["parameters"] for row in told["models"]]
+    assert sizes[0] == max(sizes)
+    assert command("fit", "--gpu", "rtx-3060-12gb") == 0
+    assert "RTX 3060" in command.out.splitlines()[0]
+    assert command("fit", "--gpu", "this") in (0, 3)
+    assert command("fit") == 2
+    assert "no model named" in command.err
+
+
+def test_unequal_devices_and_machines(command: Command) -> None:
+    gguf = ("--weights", "Q4_K_M", "--split", "layer")
+    assert command("fit", "Qwen/Qwen2.5-32B-Instruct", "--gpu", "rtx-3090+rtx-3060-12gb", *gguf) == 0
+    assert "device 0: RTX 3090" in command.out
+    assert "device 1: RTX 3060" in command.out
+    told = command.json("fit", V3, "--gpu", "dgx-h100", "--weights", "int4")
+    assert told["devices"] == ["h100-sxm-80gb"] * 8
+    assert told["parallel"]["tp"] == 8
+    assert command("fit", LLAMA, "--gpu", "h100", "--count", "4", "--tp", "2") == 0
+    assert "2 such replicas on 4 devices" in command.out
+    assert command("fit", LLAMA, "--gpu", "h100", "--count", "3", "--tp", "2") == 2
+
+
+def test_gpus(command: Command) -> None:
+    assert command("gpus") == 0
+    listed = command.out.splitlines()
+    assert sum(1 for line in listed if line and line.split()[0] in accelerators()) == len(accelerators())
+    told = command.json("gpus", "rtx 4090")
+    assert [device["slug"] for device in told["gpus"]] == ["rtx-4090"]
+    assert command("gpus", "apple", "laptop") == 0
+    assert command("gpus", "no such thing") == 2
+
+
+def test_detect(command: Command) -> None:
+    told = command.json("detect")
+    assert told["schema"] == "inferwise/machine/1"
+    assert command("detect") == 0
+    assert command.out
+
+
+def test_a_log(command: Command) -> None:
+    log = str(Path(__file__).parent.parent / "data" / "logs" / "vllm_v1.log")
+    assert command("logs", log) == 0
+    assert "Qwen2.5-7B-Instruct" in command.out
+    assert command.json("logs", log)["schema"] == "inferwise/log/1"
+    assert command("logs", __file__) == 2
 
 
 @pytest.mark.parametrize(
@@ -99,19 +185,22 @@ def test_three_is_no(command: Command) -> None:
 def test_json_is_what_python_gives(command: Command, model: str, options: str, named: dict[str, Any]) -> None:
     expected = iw.fit(model, "b200-sxm-180gb", **named)
     told = command.json("fit", model, "--gpu", "b200-sxm-180gb", *options.split(), code=0 if expected.fits else 3)
-    assert told == json.loads(json.dumps(expected.to_dict())) == expected.to_dict()
-    assert told["schema"] == "inferwise/fit/1"
+    assert told.pop("replicas") == 1
+    assert told == json.loads(json.dumps(expected.to_dict()))
+    assert told["schema"] == "inferwise/fit/2"
 
 
 def test_json_of_every_device(command: Command) -> None:
     told = command.json("fit", "7b")
-    assert told["schema"] == "inferwise/fits/1"
-    assert told["fits"] == [iw.fit("7b", slug).to_dict() for slug in accelerators()]
+    assert told["schema"] == "inferwise/fits/2"
+    assert [row["device"] for row in told["devices"]] == list(accelerators())
+    row = next(row for row in told["devices"] if row["device"] == "h100-sxm-80gb")
+    assert (row["count"], row["max_batch"]) == (1, iw.fit("7b", "h100").max_batch)
 
 
 def test_degrees_are_laid_over_the_devices(command: Command) -> None:
     def per_device(*options: str) -> tuple[int, int]:
-        told = command.json("fit", V3, "--gpu", "h200", "--batch", "8", *options)
+        told = command.json("fit", V3, "--gpu", "h200", "--batch", "8", *options)["lower_bound"]
         return told["weights"]["total_bytes"], told["state_bytes"]["total"]
 
     plain = per_device("--tp", "8")
@@ -120,14 +209,14 @@ def test_degrees_are_laid_over_the_devices(command: Command) -> None:
     assert per_device("--tp", "8", "--cp", "8") == (plain[0], plain[1] // 8)
     assert per_device("--tp", "8", "--pp", "61")[0] < plain[0] / 8
     assert command("fit", V3, "--gpu", "h200", "--tp", "8", "--pp", "2") == 0
-    assert "on 16 x H200 SXM 141GB: fits" in command.out
+    assert "on 16 x H200 SXM 141GB (tp 8, pp 2) with vllm" in command.out
 
 
 def test_formats_of_weights_and_cache(command: Command) -> None:
     assert command("fit", LLAMA, "--gpu", "rtx-3060-12gb", "--weights", "Q4_K_M", "--kv", "q8_0") == 0
-    assert "weights (converted to Q4_K_M)" in command.out
-    assert "kv of 1 x 8,192 tokens (q8_0)" in command.out
-    told = command.json("fit", LLAMA, "--gpu", "l40s", "--weights", "q4_k_m", "--kv", "Q8_0")
+    assert "with llama.cpp" in command.out
+    assert "converted to Q4_K_M; state of 1 x 8,192 tokens" in command.out
+    told = command.json("fit", LLAMA, "--gpu", "l40s", "--weights", "q4_k_m", "--kv", "Q8_0")["lower_bound"]
     assert told["weights"]["total_bytes"] == 4_912_898_304 - 256  # as published, without rope_freqs
     assert told["state_bytes"]["total"] == 2**29 * 34 // 32
 
@@ -135,15 +224,16 @@ def test_formats_of_weights_and_cache(command: Command) -> None:
 def test_explain(command: Command) -> None:
     assert command("fit", V3, "--gpu", "h200", "--tp", "8", "--explain") == 0
     for text in (
-        "how the fullest device fills (tp 8, pp 1, ep 1, dp 1, cp 1)",
+        "the lower bound on the fullest device (tp 8, pp 1, ep 1, dp 1, cp 1)",
         f"({accelerators()['h200-sxm-141gb'].source})",
+        "max_num_batched_tokens",
         "LatentAttention: hidden 7,168, heads 128",
         "sum: 671,026,404,352 parameters",
         "58 layers x 8,192 entries x 576 elements of latent in bf16 = 547,356,672 B",
         "sum: 575,668,224 B",
     ):
         assert text in command.out
-    assert command("fit", V3, "--explain", "--context", "100") == 3
+    assert command("fit", V3, "--gpu", "rtx-4090", "--explain", "--context", "100") == 3
     assert "how the state of 100 tokens adds up" in command.out
     assert command("models", LLAMA, "--explain") == 0
     assert "sum: 8,030,261,248 parameters" in command.out
@@ -183,10 +273,10 @@ def test_defaults_from_a_file(command: Command, tmp_path: Path) -> None:
     path = tmp_path / "défauts.toml"
     path.write_text('[fit]\ngpu = "l40s"\ncontext = 4096\nkv = "fp8"\ntp = 2\n[models]\nexplain = true\n')
     expected = iw.fit("7b", "l40s", context=4096, kv="fp8", tp=2)
-    assert command.json("fit", "7b", "--config", str(path)) == expected.to_dict()
-    assert command.json("--config", str(path), "fit", "7b") == expected.to_dict()
+    assert command.json("fit", "7b", "--config", str(path)) == expected.to_dict() | {"replicas": 1}
+    assert command.json("--config", str(path), "fit", "7b") == expected.to_dict() | {"replicas": 1}
     told = command.json("fit", "7b", f"--config={path}", "--context", "128", "--tp", "1")  # what is typed counts more
-    assert told == iw.fit("7b", "l40s", context=128, kv="fp8").to_dict()
+    assert told == iw.fit("7b", "l40s", context=128, kv="fp8").to_dict() | {"replicas": 1}
     assert command("models", "7b", "--config", str(path)) == 0
     assert "how the parameters add up" in command.out
     assert command("models", "7b") == 0  # and they are gone with the command

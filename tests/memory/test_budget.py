@@ -80,9 +80,9 @@ def test_more_tokens_and_more_sequences_never_take_less(
 
 @given(models, degrees, contexts, st.sampled_from(["vllm", "llama.cpp"]))
 def test_more_bits_never_take_less(name: str, parallel: dict[str, int], context: int, engine: str) -> None:
-    by_weights = [made(name, context=context, weights=weights, **parallel).weights_bytes for weights in WEIGHTS[1:]]
+    by_weights = [made(name, context=context, weights=weights, **parallel).total_bytes for weights in WEIGHTS[1:]]
     assert by_weights == sorted(by_weights)
-    by_kv = [made(name, engine=engine, context=context, kv=kv, **parallel).state_bytes for kv in KV]
+    by_kv = [made(name, engine=engine, context=context, kv=kv, **parallel).total_bytes for kv in KV]
     assert by_kv == sorted(by_kv)
 
 
@@ -127,7 +127,7 @@ def test_a_purely_recurrent_model_has_room_for_any_length() -> None:
 
 
 def test_llama_8b_on_an_h100_by_hand() -> None:
-    found = iw.fit("meta-llama/Llama-3.1-8B-Instruct", "h100-sxm-80gb", context=8192, batch=4)
+    found = iw.fit("meta-llama/Llama-3.1-8B-Instruct", "h100-sxm-80gb", context=8192, batch=4).lower_bound
     capacity, weights, token = int(79.19 * GIB), 16_060_522_496, 2 * 32 * 8 * 128 * 2
     assert (found.weights_bytes, found.state, found.capacity_bytes) == (weights, {"kv": 4 * 8192 * token}, capacity)
     assert found.max_batch == (capacity - weights) // (8192 * token) == 64

@@ -142,7 +142,7 @@ def test_what_the_model_says_of_its_state_comes_before_an_engines_default() -> N
 
 def test_unknown_engine_is_named() -> None:
     with pytest.raises(UnknownName, match=r"llama\.cpp"):
-        layout_for("llamacpp")
+        layout_for("lama.cpp")
 
 
 MODELS = ["7b", "deepseek-ai/DeepSeek-V3.2", "google/gemma-3-27b-it", "Qwen/Qwen3.5-122B-A10B", "openai/gpt-oss-20b"]

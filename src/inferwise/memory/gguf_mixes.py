@@ -6,7 +6,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from typing import Any
 
@@ -128,18 +128,23 @@ def facts(model: Model) -> Facts:
 
 def role(tensor: Tensor) -> str:
     """What the rules call a layer's linear weight: v, k, q, output, gate, up, down, or nothing."""
-    leaf = tensor.name.removesuffix(".weight").rpartition(".")[2].lower()
-    if tensor.component is Component.RECURRENT:
+    shape = tensor.shape
+    return _role(tensor.name, tensor.component, len(shape) == 2 and shape[0] < shape[1])
+
+
+@lru_cache(maxsize=4096)
+def _role(name: str, component: Component, narrow: bool) -> str:
+    leaf = name.removesuffix(".weight").rpartition(".")[2].lower()
+    if component is Component.RECURRENT:
         return "v" if leaf.startswith("in_proj_qkv") else ""
-    if tensor.component in (Component.MLP, Component.EXPERTS, Component.SHARED_EXPERTS):
+    if component in (Component.MLP, Component.EXPERTS, Component.SHARED_EXPERTS):
         if leaf in ("gate_proj", "w1", "gate") or leaf.startswith("gate_up"):
             return "gate"
         if leaf.startswith(("up", "w3", "fc1", "c_fc", "fc_in", "dense_h_to")):
             return "up"
-        narrow = len(tensor.shape) == 2 and tensor.shape[0] < tensor.shape[1]
         return "down" if leaf.startswith(("down", "w2", "fc2", "fc_out", "c_proj", "dense_4h")) or narrow else "up"
-    low_rank = leaf.endswith(("_a_proj", "_b_proj")) or "indexer" in tensor.name
-    if tensor.component is not Component.ATTENTION or low_rank:
+    low_rank = leaf.endswith(("_a_proj", "_b_proj")) or "indexer" in name
+    if component is not Component.ATTENTION or low_rank:
         return ""
     known = {"q_proj": "q", "wq": "q", "k_proj": "k", "wk": "k", "v_proj": "v", "wv": "v", "o_proj": "output",
              "out_proj": "output", "wo": "output", "dense": "output", "c_proj": "output"}  # fmt: skip
@@ -267,11 +272,16 @@ def decoder(stack: Stack, quantiser: Quantiser) -> Iterator[FormattedTensor]:
     """The decoder, layer by layer: equal tensors of one type together."""
     yield from outer(stack, quantiser)
     kinds = [tuple(split(layer)) for layer in stack.kinds]
-    groups: dict[tuple[int, int, WeightFormat], list[int]] = {}
+    by_rule = [[(n, tensor) for n, tensor in enumerate(tensors) if quantised(tensor)] for tensors in kinds]
+    groups: dict[tuple[int, int, str], tuple[WeightFormat, list[int]]] = {}
+    for kind, tensors in enumerate(kinds):
+        layers = [index for index, each in enumerate(stack.pattern) if each == kind]
+        groups |= {(kind, n, ""): (GGML["f32"], layers) for n, tensor in enumerate(tensors) if not quantised(tensor)}
     for index, kind in enumerate(stack.pattern):
-        for number, tensor in enumerate(kinds[kind]):
-            groups.setdefault((kind, number, quantiser.layer(tensor, index)), []).append(index)
-    for (kind, number, made), layers in groups.items():
+        for number, tensor in by_rule[kind]:
+            made = quantiser.layer(tensor, index)
+            groups.setdefault((kind, number, made.name), (made, []))[1].append(index)
+    for (kind, number, _), (made, layers) in groups.items():
         yield FormattedTensor(stack, kinds[kind][number], made, tuple(layers))
 
 

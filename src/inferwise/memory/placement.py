@@ -3,41 +3,83 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from inferwise.memory.formatted import FormattedTensor
-from inferwise.memory.weights import WeightBytes, WeightTerm, formatted_tensors, weight_bytes, weights_of
+from inferwise.memory.weights import (
+    WeightBytes,
+    WeightTerm,
+    description,
+    formatted_tensors,
+    weight_bytes,
+    weights_of,
+)
 from inferwise.spec.deployment import Parallel, pipeline_stages
 from inferwise.spec.model import Model
 from inferwise.spec.tensor import Component
 from inferwise.units import ceil_div
 
 MIXERS = (Component.ATTENTION, Component.RECURRENT)
+TOWERS = (Component.VISION, Component.AUDIO)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What one device of a pipeline stage holds: its layers, the bytes of its weights, and the tensors behind them."""
+
+    layers: range
+    weights: WeightBytes
+    tensors: tuple[FormattedTensor, ...]
 
 
 def stage_weights(model: Model, weights: str | None, parallel: Parallel) -> list[WeightBytes]:
-    """Weights on one device of each pipeline stage.
+    """Weights on one device of each pipeline stage; see `stages`."""
+    return [stage.weights for stage in stages(model, weights, parallel)]
+
+
+def stages(
+    model: Model, weights: str | None, parallel: Parallel, *, mtp: bool = False, encoder: bool = True
+) -> list[Stage]:
+    """What one device of each pipeline stage holds.
 
     A tensor's `units` are dealt over tp ranks (those of attention over tp / dp: attention data parallelism keeps a
-    copy each), routed experts whole over ep ranks where ep > 1. The first stage has the embedding and the encoders,
-    the last one the final norm and the head (and a tied embedding again). Formats as in `weight_bytes`; weights that
-    a header tells are dealt in the proportion of the formulas. A block that layers share (Zamba's) is counted on the
-    stage of the first of them only: with pp > 1 the others hold a copy more than this says.
+    copy each), routed experts whole over ep ranks where ep > 1. The first stage has the embedding and the encoders
+    (unless not `encoder`), the last one the final norm, the head (and a tied embedding again) and the MTP layers where
+    `mtp`. Formats as in `weight_bytes`; weights that a header tells are dealt in the proportion of the formulas. A
+    block that layers share (Zamba's) is counted on the stage of the first of them only: with pp > 1 the others hold a
+    copy more than this says.
     """
-    whole = weight_bytes(model, weights)
-    if parallel.devices == 1:
-        return [whole]
+    basis, exact, notes = description(model, weights)
     by_header = weights is None and model.stored is not None
-    plain = replace(model, stored=None)
+    plain = replace(model, stored=None) if by_header else model
     if by_header and model.quantization is not None and model.quantization.unsized:
         plain = replace(plain, quantization=None)  # the shapes are what there is to go by
-    tensors = list(formatted_tensors(plain, weights))
-    everything = weights_of(tensors, whole.basis) if by_header else whole
-    shares = []
-    for stage in pipeline_stages(len(model.decoder.pattern), parallel.pp):
-        share = weights_of(_shares(model, tensors, stage, parallel), whole.basis, exact=whole.exact, notes=whole.notes)
-        shares.append(_scaled(whole, everything, share) if by_header else share)
-    return shares
+    tensors = [each for each in formatted_tensors(plain, weights) if encoder or each.component not in TOWERS]
+    whole = weight_bytes(model) if by_header else None
+    if whole is not None and not encoder:
+        whole = replace(whole, terms=tuple(term for term in whole.terms if term.component not in TOWERS))
+    if whole is not None and mtp:
+        whole = with_mtp(whole)
+    held = []
+    for layers in pipeline_stages(len(model.decoder.pattern), parallel.pp):
+        share = tuple(_shares(model, tensors, layers, parallel))
+        sized = weights_of(share, basis, exact=exact, notes=notes)
+        sized = with_mtp(sized) if mtp else sized
+        if whole is not None:
+            formulas = weights_of(tensors, basis)
+            sized = whole if parallel.devices == 1 else _scaled(whole, with_mtp(formulas) if mtp else formulas, sized)
+        kept = share if mtp else tuple(each for each in share if each.component is not Component.MTP)
+        held.append(Stage(layers, sized, kept))
+    return held
+
+
+def with_mtp(weights: WeightBytes) -> WeightBytes:
+    """Weights with the MTP layers that stood beside them."""
+    mtp = tuple(term for term in weights.beside if term.component is Component.MTP)
+    if not mtp:
+        return weights
+    beside = tuple(term for term in weights.beside if term.component is not Component.MTP)
+    return replace(weights, terms=(*weights.terms, *mtp), beside=beside)
 
 
 def _shares(
@@ -46,10 +88,8 @@ def _shares(
     """The tensors of one stage's device, each as its share."""
     first, last = stage.start == 0, stage.stop == len(model.decoder.pattern)
     for each in tensors:
-        if each.component is Component.MTP:
-            continue
         if each.stack is not model.decoder:
-            if first:
+            if last if each.component is Component.MTP else first:
                 yield _dealt(each, parallel)
         elif each.layers is not None:
             layers = tuple(layer for layer in each.layers if layer in stage)

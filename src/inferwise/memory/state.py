@@ -3,28 +3,67 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from inferwise.catalog.engines import layouts
-from inferwise.errors import UnknownName
+from inferwise.catalog.engines import engine as engine_of
 from inferwise.spec.deployment import Parallel, pipeline_stages
 from inferwise.spec.model import Model
 from inferwise.spec.precision import cache_format
-from inferwise.spec.state import StateKind, StateLayout, state_bytes
+from inferwise.spec.state import State, StateKind, StateLayout, state_bytes
 from inferwise.units import ceil_div
 
 
 def layout_for(engine: str, *, kv: str | None = None, state: str | None = None) -> StateLayout:
     """The layout of an engine, with the formats that the user asked for. Raises UnknownName."""
-    known = layouts()
-    if engine not in known:
-        raise UnknownName("engine", engine, suggestions=known)
-    layout = known[engine]
-    if kv is not None:
+    return layout_in(engine_of(engine).layout, kv=kv, state=state)
+
+
+def layout_in(layout: StateLayout, *, kv: str | None = None, state: str | None = None) -> StateLayout:
+    """A layout with the formats that the user asked for. Raises UnknownName."""
+    if kv:
         layout = replace(layout, kv=cache_format(kv))
-    if state is not None:
+    if state:
         layout = replace(layout, recurrent=cache_format(state))
     return layout
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A term of the state on one device of a stage: how many layers keep it, over how many ranks it is dealt."""
+
+    state: State
+    layers: int
+    tp: int
+    cp: int
+
+
+def stage_states(model: Model, parallel: Parallel) -> list[list[Kept]]:
+    """What one device of each pipeline stage keeps, equal terms once.
+
+    Heads are dealt over the ranks of a sequence's attention (tp / dp), its tokens over cp of them, its layers over
+    the pipeline stages. A latent is whole on every tensor-parallel rank unless context parallelism deals its tokens.
+    """
+    stack = model.decoder
+    of_kind = [layer.state() for layer in stack.kinds]
+    stages = []
+    for stage in pipeline_stages(len(stack.pattern), parallel.pp):
+        layers: Counter[State] = Counter()
+        for kind, count in Counter(stack.pattern[stage.start : stage.stop]).items():
+            for state in of_kind[kind]:
+                layers[state] += count
+        stages.append(
+            [
+                Kept(state, count, _head_ranks(state.kind, parallel), _token_ranks(state.kind, parallel))
+                for state, count in layers.items()
+            ]
+        )
+    return stages
+
+
+def kept_bytes(kept: Sequence[Kept], tokens: int, layout: StateLayout, dtype: str) -> int:
+    """Bytes of one sequence of `tokens` tokens on a device that keeps these terms."""
+    return sum(each.layers * state_bytes(each.state, tokens, layout, dtype, tp=each.tp, cp=each.cp) for each in kept)
 
 
 def stage_state_terms(
@@ -32,36 +71,14 @@ def stage_state_terms(
 ) -> list[dict[StateKind, int]]:
     """Bytes of state on one device of each pipeline stage for `batch` sequences of `tokens` tokens, by kind.
 
-    Heads are dealt over the ranks of a sequence's attention (tp / dp), its tokens over cp of them, its layers over
-    the pipeline stages, the sequences over dp. A latent is whole on every tensor-parallel rank unless context
-    parallelism deals its tokens.
+    The sequences are dealt over dp; see `stage_states`.
     """
-    stack = model.decoder
     sequences = ceil_div(batch, parallel.dp)
-    terms_of_kind = [
-        [
-            (
-                state.kind,
-                sequences
-                * state_bytes(
-                    state,
-                    tokens,
-                    layout,
-                    model.dtype,
-                    tp=_head_ranks(state.kind, parallel),
-                    cp=_token_ranks(state.kind, parallel),
-                ),
-            )
-            for state in layer.state()
-        ]
-        for layer in stack.kinds
-    ]
     stages = []
-    for stage in pipeline_stages(len(stack.pattern), parallel.pp):
+    for kept in stage_states(model, parallel):
         terms: Counter[StateKind] = Counter()
-        for kind, count in Counter(stack.pattern[stage.start : stage.stop]).items():
-            for name, size in terms_of_kind[kind]:
-                terms[name] += size * count
+        for each in kept:
+            terms[each.state.kind] += sequences * kept_bytes([each], tokens, layout, model.dtype)
         stages.append({name: terms[name] for name in StateKind if terms[name]})
     return stages
 

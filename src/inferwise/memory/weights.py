@@ -22,6 +22,7 @@ from inferwise.spec.weight_formats import ALIASES, CONVERSIONS, DENSE, WeightFor
 
 SIXTEEN_BITS = ("bf16", "fp16")
 TOWERS = (Component.VISION, Component.AUDIO)
+ENDS = (Component.EMBEDDING, Component.HEAD)
 # What a mix and a conversion both could mean is the conversion; `gguf:` before the name asks for the mix.
 GGUF = "gguf:"
 
@@ -176,15 +177,22 @@ def converted(model: Model, made: WeightFormat) -> Iterator[FormattedTensor]:
     whole = made.name in DENSE
     base = made if whole else base_format(model)
     return (
-        FormattedTensor(stack, tensor, made if convertible(stack, tensor, layers) and not whole else kept, layers)
+        FormattedTensor(stack, tensor, made if not whole and convertible(stack, tensor, layers, made) else kept, layers)
         for stack, tensor, layers in each_tensor(model)
         for kept in (unconverted(tensor, base),)
     )
 
 
-def convertible(stack: Stack, tensor: Tensor, layers: tuple[int, ...] | None) -> bool:
-    """Whether a conversion takes a tensor: a linear weight of a text layer that is no router and no single row."""
-    if not tensor.linear or layers is None or stack.component in TOWERS:
+def convertible(stack: Stack, tensor: Tensor, layers: tuple[int, ...] | None, made: WeightFormat) -> bool:
+    """Whether a conversion takes a tensor: a linear weight of a text layer that is no router and no single row.
+
+    MLX's take the embedding and the head as well.
+    """
+    if stack.component in TOWERS:
+        return False
+    if tensor.component in ENDS and len(tensor.shape) == 2 and made.name.startswith("mlx_"):
+        return True
+    if not tensor.linear or layers is None:
         return False
     return tensor.component is not Component.ROUTER and min(tensor.shape) > 1
 

@@ -14,6 +14,7 @@ from inferwise.read.families.hybrid.untyped import typed
 from inferwise.read.families.remote.declared import as_declared
 from inferwise.read.fields import Fields
 from inferwise.read.quantization.config import quantization
+from inferwise.read.rotary import rotary_tables
 from inferwise.spec.model import Model
 
 MAX_CONFIG_BYTES = 4 * 2**20  # published configs stay under 1 MiB
@@ -56,7 +57,9 @@ def model_from_config(config: Mapping[str, Any], *, name: str = "", where: str =
     """
     f = Fields(config, where=where)
     model = as_declared(f, build(f))
-    return replace(model, name=name or where, quantization=quantization(config, where))
+    return replace(
+        model, name=name or where, quantization=quantization(config, where), rotary=rotary_tables(config, model)
+    )
 
 
 def build(f: Fields) -> Model:

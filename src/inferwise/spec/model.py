@@ -10,6 +10,7 @@ from inferwise.errors import BadInput
 from inferwise.spec.blocks import Stack
 from inferwise.spec.precision import cache_format
 from inferwise.spec.quantization import Quantization
+from inferwise.spec.rotary import RotaryTable
 from inferwise.spec.state import StateKind, StateLayout, state_bytes
 from inferwise.spec.stored import Stored
 from inferwise.spec.tensor import Component, Tensor
@@ -24,7 +25,7 @@ class Model:
     family: the config's model_type. dtype: of the published weights. tied: the head is the embedding matrix.
     max_context: longest sequence it was made for [tokens]. notes: what a reader of its figures should know.
     assumed: fields that the config left to class defaults. quantization: what the published checkpoint was converted
-    to. stored: what the headers of its files say.
+    to. stored: what the headers of its files say. rotary: tables that engines make of its config.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Model:
     source: str = ""
     quantization: Quantization | None = None
     stored: Stored | None = None
+    rotary: tuple[RotaryTable, ...] = ()
 
     def __repr__(self) -> str:
         return f"Model({self.name!r}, {self.family}, {self.parameters:,} parameters)"

@@ -53,6 +53,11 @@ class Stored:
     metadata: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), hash=False)
 
     @property
+    def gguf(self) -> bool:
+        """Whether the files are GGUF."""
+        return "general.architecture" in self.metadata
+
+    @property
     def size_bytes(self) -> int:
         """Bytes of all tensors."""
         return sum(tensor.size_bytes for tensor in self.tensors)

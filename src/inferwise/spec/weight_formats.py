@@ -124,6 +124,9 @@ NF4 = WeightFormat(
     name="nf4", block=2, block_bytes=1, scale_bits=8 + Fraction(32, 256), tile=(1, 64), fixed=64 + 1024 + 90
 )
 NF4_SINGLE = WeightFormat(name="nf4", block=2, block_bytes=1, scale_bits=32, tile=(1, 64), fixed=64 + 90)
+# MLX (mlx-lm's convert): groups of 64 with a 16-bit scale and bias; embeddings and heads too.
+MLX_INT8 = WeightFormat(name="mlx_int8", block=4, block_bytes=4, scale_bits=32, tile=(1, 64))
+MLX_INT4 = WeightFormat(name="mlx_int4", block=8, block_bytes=4, scale_bits=32, tile=(1, 64))
 BNB_INT8 = WeightFormat(name="bnb_int8", block_bytes=1, scale_bits=32, tile=(1, 0))
 
 # What a user may ask for: linear weights go to the format, the rest stays in 16 bits.
@@ -131,13 +134,14 @@ CONVERSIONS = {
     each.name: each
     for each in (
         FP8_TENSOR, FP8_CHANNEL, FP8_BLOCK, INT8_CHANNEL, INT4_GROUP, AWQ_INT4, GPTQ_INT4, NVFP4, MXFP4, MXFP8, NF4,
-        BNB_INT8,
+        BNB_INT8, MLX_INT8, MLX_INT4,
     )
 }  # fmt: skip
 ALIASES = {
     "fp8_e4m3": "fp8", "fp8_tensor": "fp8", "fp8_per_tensor": "fp8", "fp8_per_channel": "fp8_channel",
     "fp8_blockwise": "fp8_block", "w8a8": "int8", "w4a16": "int4", "bnb": "nf4", "bnb_nf4": "nf4", "bnb_4bit": "nf4",
     "bitsandbytes": "nf4", "bnb_8bit": "bnb_int8", "int4_awq": "awq", "int4_gptq": "gptq", "fp4": "nvfp4",
+    "mlx_8bit": "mlx_int8", "mlx_4bit": "mlx_int4",
 }  # fmt: skip
 
 

@@ -1,0 +1,1 @@
+"""Evidence: what engines say of themselves, held against what we predict."""

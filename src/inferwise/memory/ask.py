@@ -1,0 +1,48 @@
+"""From names and plain values, as programs give them, to a case."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from difflib import get_close_matches
+from typing import Any
+
+from inferwise.catalog.nodes import hardware
+from inferwise.errors import BadInput
+from inferwise.memory.case import Case
+from inferwise.memory.deploy import deployment
+from inferwise.read.machine import detect
+from inferwise.read.machine.node import this_node
+from inferwise.read.resolve import resolve
+from inferwise.spec.engine import Settings
+from inferwise.spec.hardware import Node
+from inferwise.spec.model import Model
+
+DEGREES = ("tp", "pp", "ep", "dp", "cp")
+FLAGS = tuple(field.name for field in fields(Settings))
+BESIDE = ("draft", "draft_weights", "speculative_tokens", "mtp", "encoder", "lora")
+LOAD = ("context", "batch", "weights", "kv", "state", "engine", "engine_version")
+
+
+def node_named(text: str, count: int | None = None) -> Node:
+    """The hardware that a text names; `this` is the machine at hand. Raises BadInput, UnknownName, WorldFailed."""
+    return this_node(detect()) if text == "this" else hardware(text, count)
+
+
+def ask(model: Model | str, gpu: str, count: int | None = None, **values: Any) -> Case:
+    """The case of plain values. Raises BadInput for a name that is none of ours, and as `deployment` does."""
+    known = (*DEGREES, *FLAGS, *BESIDE, *LOAD)
+    for name in values:
+        if name not in known:
+            near = get_close_matches(name, known, n=2)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"one of {', '.join(known)}"
+            raise BadInput(f"no flag is called {name[:40]!r}", remedy=hint)
+    load = {name: values[name] for name in (*LOAD, *BESIDE) if name in values}
+    if isinstance(load.get("draft"), str):
+        load["draft"] = resolve(load["draft"])
+    return deployment(
+        resolve(model) if isinstance(model, str) else model,
+        node_named(gpu, count),
+        degrees={name: values[name] for name in DEGREES if name in values},
+        settings=Settings(**{name: values[name] for name in FLAGS if name in values}),
+        **load,
+    )
