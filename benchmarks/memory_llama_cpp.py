@@ -288,7 +288,7 @@ def strix_section(rows: list[dict[str, str]]) -> str:
         backend, build_name = row["engine"].split()
         build = engine("llama.cpp", build_name)
         prompt = int(re.search(r"pp(\d+)", row["settings"])[1])  # type: ignore[index]
-        device = Accelerator(slug="apu", name="APU", memory_bytes=2**37, vendor="amd")
+        device = Accelerator(slug="apu", name="APU", memory_bytes=2**37, vendor="AMD")
         made = allocate(
             Case(model=models[key], node=Node(devices=(device,)), engine=build, layout=build.layout,
                  weights=STRIX[key][1], context=prompt, encoder=False,

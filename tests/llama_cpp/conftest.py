@@ -11,6 +11,8 @@ from tests.llama_cpp.shapes import Shape
 
 Load = Callable[[str], Loaded]
 
+RANDOM = ("Q8_0", "Q4_0")  # formats whose files have random weights: small, middling and 1B, dense, windows, experts
+
 
 @pytest.fixture(scope="session")
 def load_case(tmp_path_factory: pytest.TempPathFactory) -> Load:
@@ -23,7 +25,7 @@ def load_case(tmp_path_factory: pytest.TempPathFactory) -> Load:
         for its_shape, its_weights, path in written:
             if (its_shape, its_weights) == (shape, weights):
                 return path
-        path = gguf_models.write(folder / f"{len(written)}.gguf", shape, weights=weights)
+        path = gguf_models.write(folder / f"{len(written)}.gguf", shape, weights=weights, random=weights in RANDOM)
         written.append((shape, weights, path))
         return path
 

@@ -1,16 +1,19 @@
-"""GGUF files that a real llama.cpp loads: the tensors of real architectures, every weight zero, the data a hole.
+"""GGUF files that a real llama.cpp loads: the tensors of real architectures with random weights, or with a hole.
 
-Buffers follow shapes, not values, so the data is never written: the file is as long as the real one and takes no disk.
+Buffers follow shapes, not values: of formats that the gguf package cannot make, and in benchmarks, the data is never
+written, and the file is as long as the real one and takes no disk.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFWriter
+import numpy as np
+from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFWriter, quants
 from tests.llama_cpp.shapes import Shape
 
 ALIGNMENT = 32  # GGUF's default, in bytes
@@ -192,10 +195,28 @@ def _bytes(dimensions: tuple[int, ...], kind: GGMLQuantizationType) -> int:
     return math.prod(dimensions) // block * size
 
 
-def write(path: Path, shape: Shape, *, weights: str = "Q8_0") -> Path:
+@cache
+def _tile(kind: GGMLQuantizationType) -> bytes:
+    """A megabyte of values of N(0, 0.02) in a type, from a fixed seed."""
+    values = np.random.default_rng(0).normal(0, 0.02, 2**20).astype(np.float32)
+    if kind == GGMLQuantizationType.F32:
+        return values.tobytes()
+    return bytes(quants.quantize(values, kind).tobytes())
+
+
+def _random(kind: GGMLQuantizationType, size: int) -> Iterator[bytes]:
+    """Random weights of a type, `size` bytes: whole tiles and a part."""
+    tile = _tile(kind)
+    for _ in range(size // len(tile)):
+        yield tile
+    yield tile[: size % len(tile)]
+
+
+def write(path: Path, shape: Shape, *, weights: str = "Q8_0", random: bool = False) -> Path:
     """Write `shape` with matrices in `weights` (a ggml type's name) and norms, biases and routers in F32.
 
     A matrix whose rows are no whole number of the type's blocks is in F16, as llama.cpp's own quantiser does it.
+    random: write random weights (of types that the gguf package quantises to); else the data is a hole.
     """
     quantised = GGMLQuantizationType[weights]
     writer = GGUFWriter(path, shape.architecture)
@@ -205,12 +226,14 @@ def write(path: Path, shape: Shape, *, weights: str = "Q8_0") -> Path:
     for key, value in metadata(shape).items():
         _add(writer, f"{shape.architecture}.{key}", value)
     end = 0
+    placed = []
     for name, dimensions, quantises in tensors(shape):
         kind = quantised if quantises else GGMLQuantizationType.F32
         if dimensions[0] % GGML_QUANT_SIZES[kind][0]:
             kind = GGMLQuantizationType.F16
         size = _bytes(dimensions, kind)
         writer.add_tensor_info(name, dimensions[::-1], None, size, raw_dtype=kind)  # type: ignore[arg-type]
+        placed.append((end, kind, size))
         end += -(-size // ALIGNMENT) * ALIGNMENT
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -219,4 +242,7 @@ def write(path: Path, shape: Shape, *, weights: str = "Q8_0") -> Path:
     header = -(-path.stat().st_size // ALIGNMENT) * ALIGNMENT
     with path.open("r+b") as file:
         file.truncate(header + end)
+        for offset, kind, size in placed if random else ():
+            file.seek(header + offset)
+            file.writelines(_random(kind, size))
     return path

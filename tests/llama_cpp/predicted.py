@@ -52,5 +52,6 @@ def predict(model: Model, settings: Settings, **more: Any) -> Allocation:
 
 
 def mib(made: Allocation, *names: str) -> float:
-    """MiB of the terms of these names on the CPU."""
-    return sum(made.devices[0].size(name) for name in names) / MIB
+    """MiB of the terms of these names on the CPU, with mapped pages that may be dropped, as the log has them."""
+    dropped = sum(term.size_bytes for term in made.disk if term.name in names)
+    return (dropped + sum(made.devices[0].size(name) for name in names)) / MIB

@@ -106,7 +106,8 @@ def _by_place(log: EngineLog, allocation: Allocation) -> Iterator[Row]:
         places += [(label, each.terms) for label, each in zip(labels, allocation.devices, strict=False)]
         places.append(("host", allocation.host))
     else:
-        places.append(("host", (*(term for each in allocation.devices for term in each.terms), *allocation.host)))
+        on_devices = (term for each in allocation.devices for term in each.terms)
+        places.append(("host", (*on_devices, *allocation.host, *allocation.disk)))  # a log counts pages to drop, too
     for place, terms in places:
         sizes: dict[str, tuple[int, int]] = {}
         for each in log.terms:

@@ -187,11 +187,10 @@ class Quantiser:
         native = model.quantization
         self.native_experts = native is not None and native.experts_only and native.default is not None
         self.values = sum(
-            role(tensor) == "v"
+            count
             for layer, count in model.decoder.layer_counts()
             for tensor in layer.tensors()
-            if quantised(tensor)
-            for _ in range(count)
+            if quantised(tensor) and role(tensor) == "v"
         )
 
     def vocabulary(self, tensor: Tensor) -> WeightFormat:

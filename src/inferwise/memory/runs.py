@@ -16,7 +16,7 @@ from inferwise.errors import BadInput
 from inferwise.memory.case import Case
 from inferwise.memory.gguf_mixes import find_mix
 from inferwise.memory.weights import GGUF, conversion
-from inferwise.spec.hardware import Accelerator
+from inferwise.spec.hardware import Accelerator, Kind
 from inferwise.spec.model import Model
 from inferwise.spec.precision import DTYPE_ALIASES
 from inferwise.spec.weight_formats import DENSE
@@ -45,14 +45,20 @@ KINDS = (
 CACHE_KINDS = {"fp8_e4m3": "fp8", "fp8_e5m2": "fp8", "fp8_ds_mla": "fp8", "fp8_scaled": "fp8"}
 
 
+def check_vendor(case: Case) -> None:
+    """Raises BadInput for a device that the case's engine has no backend for."""
+    table = runs(case.engine.name)
+    for device in {device.slug: device for device in case.devices}.values() if table else ():
+        _check_vendor(case.engine.name, table, device)
+
+
 def check(case: Case) -> None:
     """Raises BadInput for a device, a weight format or a cache format that the case's engine cannot run."""
     table = runs(case.engine.name)
     if not table:
         return
     devices = {device.slug: device for device in case.devices}.values()
-    for device in devices:
-        _check_vendor(case.engine.name, table, device)
+    check_vendor(case)
     wanted = [("weights", kind) for kind in weight_kinds(case.model, case.weights)]
     if case.draft is not None:
         wanted += [("weights", kind) for kind in weight_kinds(case.draft, case.draft_weights)]
@@ -84,11 +90,12 @@ def weight_kind(name: str) -> str:
 
 
 def _check_vendor(engine: str, table: Mapping[str, Any], device: Accelerator) -> None:
+    maker = f"{device.vendor} CPU" if device.kind is Kind.CPU else device.vendor
     vendors: list[str] = table["vendors"]
-    if device.vendor and device.vendor not in vendors:
+    if device.vendor and (maker not in vendors or device.architecture in table.get("not_architectures", ())):
         raise BadInput(
-            f"{engine} does not run on {device.name} ({device.vendor})",
-            remedy=f"it runs on {', '.join(vendors)}; take llama.cpp for others",
+            f"{engine} does not run on {device.name} ({maker})",
+            remedy=f"it runs on {', '.join(vendors)}; see --engine for others",
         )
 
 

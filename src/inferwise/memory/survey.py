@@ -143,16 +143,23 @@ def home_engine(node: Node) -> str | None:
 
 
 def _shapes() -> Iterator[tuple[Model, tuple[str, ...]]]:
-    """Catalog models by shape, each with all of its names; those that are only stand-ins are left out."""
-    by_shape: dict[int, list[catalog.Entry]] = {}
+    """Catalog models by shape, each with all of its names, the shortest first; stand-ins are left out."""
+    by_config: dict[int, list[str]] = {}
     for entry in map(catalog.entry, catalog.names()):
         if entry.verified != "hypothetical":
-            by_shape.setdefault(id(entry.config), []).append(entry)
-    for entries in by_shape.values():
-        try:
-            yield from_catalog(entries[0]), tuple(entry.id for entry in entries)
-        except InferwiseError:
-            continue
+            by_config.setdefault(id(entry.config), []).append(entry.id)
+    by_shape: dict[tuple[Any, ...], tuple[Model, list[str]]] = {}
+    for names in by_config.values():
+        model = from_catalog(catalog.entry(min(names, key=_length)))
+        shape = (model.stacks, model.vocab, model.dtype, model.tied, model.quantization, model.max_context)
+        by_shape.setdefault(shape, (model, []))[1].extend(names)
+    for model, names in by_shape.values():
+        names.sort(key=_length)
+        yield model if model.name == names[0] else from_catalog(catalog.entry(names[0])), tuple(names)
+
+
+def _length(name: str) -> tuple[int, str]:
+    return len(name), name
 
 
 def _best(model: Model, node: Node, asked: dict[str, Any]) -> Allocation | None:
@@ -160,9 +167,10 @@ def _best(model: Model, node: Node, asked: dict[str, Any]) -> Allocation | None:
     fixed = asked.get("weights")
     room = sum(device.capacity_bytes for device in node.devices)
     settings = replace(asked.get("settings") or Settings(), fit=False)
+    parameters = model.parameters
     for weights in [fixed] if fixed else _formats(model, node, asked.get("engine")):
         own = 4 if model.quantization else 16
-        if not fixed and model.parameters * _BITS.get(str(weights).lower(), own) > 8 * room:
+        if not fixed and parameters * _BITS.get(str(weights).lower(), own) > 8 * room:
             continue  # the weights alone are more than all devices
         try:
             allocation = allocate(deployment(model, node, **{**asked, "weights": weights, "settings": settings}))

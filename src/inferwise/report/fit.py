@@ -9,9 +9,10 @@ from inferwise.memory.budget import Budget
 from inferwise.memory.changes import Change
 from inferwise.memory.fit import Fit
 from inferwise.report.tables import table
-from inferwise.units import human_bytes, human_count
+from inferwise.units import GIB, human_bytes, human_count
 
 BAR = 60  # characters
+WORTH_SAYING = GIB
 UNTESTED = "no measurement has tested this accounting: take it as an estimate"
 
 
@@ -22,6 +23,8 @@ def fit_text(result: Fit) -> str:
     active = model.active_parameters
     of_which = f", {human_count(active)} active" if active != model.parameters else ""
     verdict = "fits" if result.fits else "does not fit"
+    if result.fits and allocation.host_bytes > WORTH_SAYING:
+        verdict += f", with {human_bytes(allocation.host_bytes)} in the host's memory"
     parts = [
         f"{model.name}: {human_count(model.parameters)} parameters{of_which}, on {where(allocation)} "
         f"with {case.engine.name} {case.engine.version}: {verdict}",
@@ -102,9 +105,9 @@ def _room_lines(result: Fit) -> list[str]:
         )
     lines.append(f"room for {room(allocation.max_batch, allocation.max_context, allocation)}")
     lines.append(
-        f"lower bound (weights {human_bytes(lower.weights_bytes)}, {lower.weights.basis}; state of {case.batch:,} x "
-        f"{case.context:,} tokens {human_bytes(lower.state_bytes)}, {case.layout.kv}): {human_bytes(lower.total_bytes)}, "
-        f"{room(lower.max_batch, lower.max_context, allocation)}"
+        f"lower bound on the device{'s' if len(case.devices) > 1 else ''} (weights {human_bytes(lower.weights_bytes)}, {lower.weights.basis}; state of {case.batch:,} x "
+        f"{case.context:,} tokens {human_bytes(lower.state_bytes)}, {case.layout.kv}): "
+        f"{human_bytes(lower.total_bytes)}, {room(lower.max_batch, lower.max_context, allocation)}"
     )
     return lines
 

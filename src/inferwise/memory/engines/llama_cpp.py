@@ -15,11 +15,14 @@ from inferwise.memory.llama_cpp.kv_cells import kv_bytes
 from inferwise.memory.llama_cpp.layers import Layers, layers_of, unknown_states
 from inferwise.memory.llama_cpp.placement import Placement, placed
 from inferwise.memory.llama_cpp.search import Room, fitted, max_context, max_slots
+from inferwise.memory.runs import check_vendor
 from inferwise.read.gguf.architectures import ARCHITECTURES
-from inferwise.spec.hardware import Kind
+from inferwise.spec.hardware import Accelerator, Kind
 from inferwise.spec.model import MAX_TOKENS
 from inferwise.units import gib, human_bytes
 
+DROPPED = "pages of the file that were repacked: read once, and dropped where memory is short"
+AVX2 = ("", "AMD", "Intel")
 HOW = {
     "weights": "tensors of its layers, as GGUF has them",
     "mapped weights": "the file's tensors that the host keeps, as page cache",
@@ -39,6 +42,7 @@ HOW = {
 
 def allocate(case: Case) -> Allocation:
     """What llama.cpp allocates. Raises BadInput for a format that it cannot run."""
+    check_vendor(case)
     flags = flags_of(case)
     layers = layers_of(case.model, case.weights)
     load = Load(layers=layers, flags=flags, context=case.context, slots=flags.slots)
@@ -48,6 +52,8 @@ def allocate(case: Case) -> Allocation:
     made = buffers(load, where)
     problems = tuple(_problems(case, made, room))
     notes = _notes(case, layers, flags, where)
+    if "repacked weights" in made.host and any(device.vendor not in AVX2 for device in case.devices):
+        notes.append("which formats are repacked follows the processor: those of x86-64 with AVX2 are taken")
     if where.runs and _chosen(case, flags) and (where.host or where.host_experts):
         notes.append(_shorter(load, flags, room))
     longest = max_context(load, where, room, MAX_TOKENS)
@@ -57,6 +63,7 @@ def allocate(case: Case) -> Allocation:
         case=case,
         devices=devices,
         host=host,
+        disk=(Term("mapped weights", made.dropped, DROPPED),) if made.dropped else (),
         pool=_pool(load, made),
         problems=problems,
         max_batch=slots,
@@ -71,9 +78,16 @@ def room_of(case: Case, flags: Flags, beside: Beside) -> Room:
     devices = offload_devices(case)
     rooms = [each.capacity_bytes - case.used_bytes(each) - beside.on(index) for index, each in enumerate(devices)]
     host = case.node.host.memory_bytes
+    if shared := unified(case):  # what the GPU may not take is the host's, and is all that it has
+        host = max(0, shared.memory_bytes - shared.capacity_bytes) if shared.gpu_limit_bytes else None
     if not devices and case.devices:
         host = case.devices[0].capacity_bytes - case.used_bytes(case.devices[0]) - beside.on(0)
     return Room(devices=tuple(rooms), host=host)
+
+
+def unified(case: Case) -> Accelerator | None:
+    """The device whose memory is the host's as well."""
+    return next((device for device in case.devices if device.kind is Kind.UNIFIED), None)
 
 
 def placement(case: Case, load: Load, room: Room) -> Placement:
@@ -115,6 +129,11 @@ def _problems(case: Case, made: Buffers, room: Room) -> list[str]:
             found.append(f"{name} (device {index}) is short of {human_bytes(over)}")
     if room.host is not None and (over := sum(made.host.values()) - room.host) > 0:
         found.append(f"the host is short of {human_bytes(over)}")
+    if shared := unified(case):
+        taken = sum(made.device_total(index) for index in range(len(room.devices))) + sum(made.host.values())
+        over = taken + case.used_bytes(shared) - shared.memory_bytes
+        if over > 0:
+            found.append(f"{shared.name}: its memory is short of {human_bytes(over)} for GPU and host together")
     slots = case.settings.parallel_slots
     if slots is not None and slots < case.batch:
         found.append(f"{slots} slots hold {slots} of {case.batch} sequences")
@@ -198,7 +217,11 @@ def _notes(case: Case, layers: Layers, flags: Flags, where: Placement) -> list[s
         notes.append(
             f"unified memory: the GPU may take {gib(limit):.1f} GiB of it; the host's share comes out of the rest"
         )
-    measured = case.engine.defaults["runtime_bytes"]
-    if others := sorted({each.vendor for each in offload_devices(case)} - set(measured)):
+    vendors = {each.vendor for each in offload_devices(case)}
+    if assumed := sorted(vendors & set(case.engine.defaults["runtime_assumed"])):
+        notes.append(f"the backend's own memory on {', '.join(assumed)} is assumed: that of another engine")
+    if others := sorted(vendors - set(case.engine.defaults["runtime_bytes"])):
         notes.append(f"the backend's own memory on {', '.join(others)} was not measured and is not counted")
+    if case.node.host.memory_bytes is None and where.runs and (where.host_experts or where.host):
+        notes.append("the host's memory is not known: --host-memory says whether it holds its part")
     return notes

@@ -28,11 +28,14 @@ class Load:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Buffers:
-    """Bytes by use, on each device and on the host. cells: of the caches."""
+    """Bytes by use, on each device and on the host. cells: of the caches. dropped: mapped pages that are not needed
+    once they were repacked.
+    """
 
     devices: tuple[dict[str, int], ...]
     host: dict[str, int]
     cells: Cells
+    dropped: int = 0
 
     def device_total(self, index: int) -> int:
         """Bytes on one device."""
@@ -86,7 +89,7 @@ def buffers(load: Load, where: Placement) -> Buffers:
     weights = place_weights(layers, where, flags.overrides)
     shape = shape_of(load, cells)
     devices = [{"weights": size} for size in weights.devices]
-    host = host_weights(load, weights, where)
+    host, dropped = host_weights(load, weights, where)
     _add_caches(devices, host, load, cells, where)
     copies = int(flags.build["pipeline_copies"]) if _pipelined(where, flags, weights) else 1
     for index, uses in enumerate(devices):
@@ -94,27 +97,30 @@ def buffers(load: Load, where: Placement) -> Buffers:
         uses["compute"] = device_compute(load, shape, where, index, copies) + weights.streamed
     host["compute"] = host_compute(load, shape, where)
     host["output"] = load.slots * flags.outputs * layers.vocab * 4
-    return Buffers(devices=tuple(devices), host=host, cells=cells)
+    return Buffers(devices=tuple(devices), host=host, cells=cells, dropped=dropped)
 
 
-def host_weights(load: Load, weights: PlacedWeights, where: Placement) -> dict[str, int]:
-    """The host's weights: mapped from the file or read, and copies repacked for the CPU."""
+def host_weights(load: Load, weights: PlacedWeights, where: Placement) -> tuple[dict[str, int], int]:
+    """The host's weights, mapped from the file or read, copies repacked for the CPU, and mapped pages to drop.
+
+    Beside a GPU nothing is repacked: its host buffers come first (llama-model.cpp make_cpu_buft_list).
+    """
     flags, layers = load.flags, load.layers
     name = "mapped weights" if flags.mmap else "weights"
     computed = weights.host - layers.input
-    if not flags.repack or computed <= 0:
-        return {name: weights.host}
+    if not flags.repack or computed <= 0 or where.runs:
+        return {name: weights.host}, 0
     formats = tuple(flags.build["cpu_repacks"])
     matrices = sum(layers.matrices.get(each, 0) for each in formats)
     repacked = matrices * computed // max(1, layers.total - layers.input)
     if not repacked:
-        return {name: weights.host}
+        return {name: weights.host}, 0
     kept = weights.host - repacked
-    if flags.mmap:  # what is mapped is one stretch of the file, from the first tensor that is used there to the last
-        kept = file_span(layers, formats) if where.host == len(layers.pattern) else weights.host
+    # What is mapped is one stretch of the file, from the first tensor that is used there to the last.
+    dropped = max(0, file_span(layers, formats) - kept) if flags.mmap else 0
     if where.output == HOST and layers.tied_format in formats:
         repacked += layers.tied  # the head is the embedding, which stays as it is for look-ups
-    return {name: kept, "repacked weights": repacked}
+    return {name: kept, "repacked weights": repacked}, dropped
 
 
 def _add_caches(

@@ -28,6 +28,7 @@ INPUT = ("token_embd", "per_layer_token_embd", "token_types", "position_embd", "
 BATCHED = ("attn_k_b", "attn_v_b")  # products by head, which no CPU repacks
 MEMO: dict[tuple[int, str | None], tuple[Model, Layers]] = {}
 MEMO_SIZE = 16
+MULTIPLIED = ("layer", "experts", "output")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ def layers_of(model: Model, weights: str | None) -> Layers:
 
 def _counted(model: Model, weights: str | None) -> Layers:
     """Counts the tensors."""
-    stored = model.stored if weights is None and is_gguf(model) else None
+    stored = model.stored if weights is None and model.stored is not None and model.stored.gguf else None
     name, notes = runnable(model, weights)
     if stored is not None:
         pieces = tuple(_stored(model))
@@ -118,8 +119,12 @@ def _counted(model: Model, weights: str | None) -> Layers:
         notes = (*notes, *more)
     count = len(model.decoder.pattern)
     sums: Counter[tuple[str, int]] = Counter()
+    matrices: Counter[str] = Counter()  # bytes by format of what a CPU multiplies by: the tensors behind the embedding
     for piece in pieces:
-        sums[place(piece, count), piece.layer or 0] += piece.size_bytes
+        part = place(piece, count)
+        sums[part, piece.layer or 0] += piece.size_bytes
+        if part in MULTIPLIED and piece.name not in BATCHED:
+            matrices[piece.format] += piece.size_bytes
     experts = tuple(sums["experts", index] for index in range(count))
     own_head = any(piece.layer is None and piece.name == "output" for piece in pieces)
     embedding = next((piece for piece in pieces if piece.layer is None and piece.name == "token_embd"), None)
@@ -131,7 +136,7 @@ def _counted(model: Model, weights: str | None) -> Layers:
         experts=experts,
         dense_until=(0, *accumulate(sums["layer", index] for index in range(count))),
         experts_until=(0, *accumulate(experts)),
-        matrices=_matrices(pieces, count),
+        matrices=matrices,
         input=sums["input", 0],
         output=sums["output", 0],
         tied=tied.size_bytes if tied else 0,
@@ -166,15 +171,6 @@ def _unabsorbed(block: Block) -> int:
     return block.heads * (block.nope + block.rope + block.v_dim) if isinstance(block, LatentAttention) else 0
 
 
-def _matrices(pieces: tuple[Piece, ...], count: int) -> Mapping[str, int]:
-    """Bytes by format of what a CPU multiplies by: the model's tensors behind the embedding."""
-    sizes: Counter[str] = Counter()
-    for piece in pieces:
-        if place(piece, count) in ("layer", "experts", "output") and piece.name not in BATCHED:
-            sizes[piece.format] += piece.size_bytes
-    return sizes
-
-
 def place(piece: Piece, count: int) -> str:
     """Which part of a model of so many layers a piece belongs to."""
     if piece.name.startswith(("mm.", "v.", "a.")):
@@ -183,18 +179,19 @@ def place(piece: Piece, count: int) -> str:
         return "input" if piece.name in INPUT else "output"
     if piece.layer >= count:
         return "mtp"
-    return "experts" if EXPERT.search(piece.name) else "layer"
+    return _part(piece.name)
 
 
-def is_gguf(model: Model) -> bool:
-    """Whether the model's headers are those of a GGUF file."""
-    return model.stored is not None and any(file.name.lower().endswith(".gguf") for file in model.stored.files)
+@lru_cache(maxsize=4096)
+def _part(name: str) -> str:
+    """Which part of a layer a tensor belongs to."""
+    return "experts" if EXPERT.search(name) else "layer"
 
 
 def runnable(model: Model, weights: str | None) -> tuple[str, tuple[str, ...]]:
     """The format by the name that `formatted_tensors` knows, and what to say of it. Raises BadInput."""
     if weights is None:
-        if is_gguf(model):
+        if model.stored is not None and model.stored.gguf:
             return "bf16", ()
         kept = model.quantization is not None and model.quantization.experts_only
         text = "MXFP4 experts, the rest in BF16" if kept else "BF16"
@@ -230,9 +227,9 @@ def _computed(model: Model, weights: str) -> Iterator[Piece]:
         if each.component is Component.MTP:
             yield Piece(count, "mtp", each.size_bytes, each.format.name)
             continue
-        size = each.size_bytes // each.count
+        size, name, made = each.size_bytes // each.count, _name(each), each.format.name
         for layer in each.layers or (None,):
-            yield Piece(layer, _name(each), size, each.format.name)
+            yield Piece(layer, name, size, made)
 
 
 def _name(each: FormattedTensor) -> str:
