@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from inferwise.catalog.nodes import hardware
+from inferwise.catalog.hardware import hardware
 from inferwise.memory.case import Case
 from inferwise.memory.deploy import deployment
 from inferwise.memory.engines import allocate

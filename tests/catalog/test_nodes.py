@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inferwise.catalog.accelerators import accelerator, accelerators
-from inferwise.catalog.nodes import MAX_DEVICES, hardware, node, nodes
+from inferwise.catalog.hardware import hardware
+from inferwise.catalog.nodes import MAX_DEVICES, node, nodes
 from inferwise.errors import BadInput, InferwiseError, UnknownName
 from inferwise.spec.hardware import Host
 from inferwise.units import GIB

@@ -79,7 +79,7 @@ def test_fit_on_one_device(command: Command) -> None:
             rf"^  \w  {term.name} +[\d.]+ \w+ +{term.size_bytes / memory.capacity_bytes:.1%}$", command.out, re.M
         )
     for text in (
-        "lower bound on the device (weights 14.96 GiB, dtype of the config: bf16; state of 1 x 32,768 tokens 4.00 GiB, bf16)",
+        "lower bound on the device: weights 14.96 GiB (dtype of the config: bf16) + state of 1 x 32,768 tokens 4.00 GiB",
         f"room for {result.max_batch} sequences of 32,768 tokens, or 1 of {result.max_context:,} tokens",
         "tested against start-up logs of vLLM 0.19 on H100 (27 rows)",
     ):
@@ -215,7 +215,7 @@ def test_degrees_are_laid_over_the_devices(command: Command) -> None:
 def test_formats_of_weights_and_cache(command: Command) -> None:
     assert command("fit", LLAMA, "--gpu", "rtx-3060-12gb", "--weights", "Q4_K_M", "--kv", "q8_0") == 0
     assert "with llama.cpp" in command.out
-    assert "converted to Q4_K_M; state of 1 x 8,192 tokens" in command.out
+    assert "(converted to Q4_K_M) + state of 1 x 8,192 tokens" in command.out
     told = command.json("fit", LLAMA, "--gpu", "l40s", "--weights", "q4_k_m", "--kv", "Q8_0")["lower_bound"]
     assert told["weights"]["total_bytes"] == 4_912_898_304 - 256  # as published, without rope_freqs
     assert told["state_bytes"]["total"] == 2**29 * 34 // 32

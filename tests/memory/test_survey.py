@@ -7,7 +7,7 @@ import pytest
 import inferwise as iw
 from inferwise.catalog import models as catalog
 from inferwise.catalog.accelerators import accelerators
-from inferwise.catalog.nodes import hardware
+from inferwise.catalog.hardware import hardware
 from inferwise.errors import BadInput, UnknownName
 from inferwise.memory.survey import over_catalog, over_hardware
 

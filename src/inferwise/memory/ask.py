@@ -6,7 +6,7 @@ from dataclasses import fields
 from difflib import get_close_matches
 from typing import Any
 
-from inferwise.catalog.nodes import hardware
+from inferwise.catalog.hardware import hardware
 from inferwise.errors import BadInput
 from inferwise.memory.case import Case
 from inferwise.memory.deploy import deployment

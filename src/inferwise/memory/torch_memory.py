@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from inferwise.memory.formatted import FormattedTensor
 from inferwise.memory.placement import TOWERS, Stage
@@ -108,6 +110,14 @@ def _mxfp4_padding(each: FormattedTensor) -> int:
     padded = round_up(width, 256 if "gate_up" in tensor.name else 128) * round_up(hidden, 256)
     size = each.size_bytes // each.count
     return size * padded // (width * hidden) - size if width and hidden else 0
+
+
+def runtime_bytes(data: Mapping[str, Any], ranks: int) -> int:
+    """What lies outside PyTorch on one device: context and libraries, once there are several ranks their
+    communication, and a share for each peer. Constants are the engine's data.
+    """
+    shared = data["runtime_ranks_bytes"] if ranks > 1 else 0
+    return int(data["runtime_bytes"] + shared + data["runtime_peer_bytes"] * (ranks - 1))
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,10 +104,11 @@ def _room_lines(result: Fit) -> list[str]:
             f"{pool.tokens:,} tokens; {human_bytes(pool.sequence_bytes)} a sequence"
         )
     lines.append(f"room for {room(allocation.max_batch, allocation.max_context, allocation)}")
+    devices = "devices" if len(case.devices) > 1 else "device"
     lines.append(
-        f"lower bound on the device{'s' if len(case.devices) > 1 else ''} (weights {human_bytes(lower.weights_bytes)}, {lower.weights.basis}; state of {case.batch:,} x "
-        f"{case.context:,} tokens {human_bytes(lower.state_bytes)}, {case.layout.kv}): "
-        f"{human_bytes(lower.total_bytes)}, {room(lower.max_batch, lower.max_context, allocation)}"
+        f"lower bound on the {devices}: weights {human_bytes(lower.weights_bytes)} ({lower.weights.basis}) + state of "
+        f"{case.batch:,} x {case.context:,} tokens {human_bytes(lower.state_bytes)} ({case.layout.kv}) = "
+        f"{human_bytes(lower.total_bytes)}; {room(lower.max_batch, lower.max_context, allocation)}"
     )
     return lines
 

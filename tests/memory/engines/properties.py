@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from inferwise.catalog.nodes import hardware
+from inferwise.catalog.hardware import hardware
 from inferwise.memory.allocation import Allocation
 from inferwise.memory.case import Case
 from inferwise.memory.deploy import deployment

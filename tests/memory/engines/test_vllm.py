@@ -11,7 +11,7 @@ from benchmarks.memory_vllm import compared
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inferwise.catalog.nodes import hardware
+from inferwise.catalog.hardware import hardware
 from inferwise.errors import BadInput
 from inferwise.memory.allocation import Allocation
 from inferwise.memory.deploy import deployment

@@ -15,7 +15,7 @@ from inferwise.memory.placement import Stage, stages
 from inferwise.memory.runs import check
 from inferwise.memory.speculation import draft_stage, draft_states
 from inferwise.memory.tiers import tiers
-from inferwise.memory.torch_memory import StepShape, activation_peak, loaded_weights
+from inferwise.memory.torch_memory import StepShape, activation_peak, loaded_weights, runtime_bytes
 from inferwise.spec.hardware import Accelerator
 from inferwise.spec.model import MAX_TOKENS
 from inferwise.spec.tensor import Component
@@ -61,14 +61,7 @@ def _with_windows(case: Case) -> Case:
 
 def _free_before(case: Case, device: Accelerator) -> int:
     """What is free on a device when the ranks have met and nothing is loaded."""
-    return device.capacity_bytes - case.used_bytes(device) - _runtime_bytes(case)
-
-
-def _runtime_bytes(case: Case) -> int:
-    """Context, libraries, and what the ranks speak through."""
-    data, ranks = case.engine.defaults, case.parallel.devices
-    shared = data["runtime_ranks_bytes"] if ranks > 1 else 0
-    return int(data["runtime_bytes"] + shared + data["runtime_peer_bytes"] * (ranks - 1))
+    return device.capacity_bytes - case.used_bytes(device) - runtime_bytes(case.engine.defaults, case.parallel.devices)
 
 
 def _held(case: Case, stage: Stage, flags: Flags) -> Held:
@@ -132,7 +125,13 @@ def _device(case: Case, device: Accelerator, held: Held, pools: Pools, flags: Fl
     size = (pools.running + 1) * length * TABLE_ENTRY_BYTES if pools.running > 0 else 0
     terms.append(Term("request table", size, f"{pools.running + 1:,} requests x {length:,} x 4 B"))
     terms += held.after
-    terms.append(Term("non-torch", _runtime_bytes(case), f"context, libraries and {case.parallel.devices} ranks"))
+    terms.append(
+        Term(
+            "non-torch",
+            runtime_bytes(case.engine.defaults, case.parallel.devices),
+            f"context, libraries and {case.parallel.devices} ranks",
+        )
+    )
     used = case.used_bytes(device)
     if used:
         terms.append(Term("others", used, "what other programs already take"))

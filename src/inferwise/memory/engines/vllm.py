@@ -16,7 +16,7 @@ from inferwise.memory.runs import check
 from inferwise.memory.search import largest_within
 from inferwise.memory.speculation import draft_stage, draft_states
 from inferwise.memory.tiers import tiers
-from inferwise.memory.torch_memory import StepShape, activation_peak, loaded_weights
+from inferwise.memory.torch_memory import StepShape, activation_peak, loaded_weights, runtime_bytes
 from inferwise.spec.hardware import Accelerator
 from inferwise.spec.model import MAX_TOKENS
 from inferwise.spec.state import StateKind
@@ -102,9 +102,9 @@ def _fixed(case: Case, stage: Stage, limits: Limits) -> tuple[list[Term], int]:
     )
     terms.append(Term("activations", peak.total, peak.how))
     ranks = parallel.devices
-    runtime = data["runtime_bytes"] + (data["runtime_ranks_bytes"] if ranks > 1 else 0)
-    runtime += data["runtime_peer_bytes"] * (ranks - 1)
-    terms.append(Term("non-torch", int(runtime), f"context, libraries and communication of {ranks} ranks"))
+    terms.append(
+        Term("non-torch", runtime_bytes(data, ranks), f"context, libraries and communication of {ranks} ranks")
+    )
     size, how = graph_bytes(case, stage, limits.sequences, limits.tokens) if limits.graphs else (0, "off")
     terms.append(Term("graphs", size, how))
     return terms, offloaded
