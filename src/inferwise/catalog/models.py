@@ -41,6 +41,7 @@ VERIFIED = {
     "published": "our count agrees with the published size, rounded as it is",
     "config": "from the published config alone; no count to compare",
     "template": "config pieced together from a template or class defaults; treat as approximate",
+    "derived": "taken from its name: the base's shape and the quantiser's usual recipe; its own config was not read",
     "hypothetical": "not a published model: a stand-in",
 }
 

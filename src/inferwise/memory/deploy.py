@@ -8,7 +8,7 @@ from typing import Any
 from inferwise.catalog.engines import engine as engine_of
 from inferwise.errors import BadInput
 from inferwise.memory.case import Case
-from inferwise.memory.dealing import default_parallel
+from inferwise.memory.dealing import ONE_PROCESS, default_parallel
 from inferwise.memory.gguf_mixes import find_mix
 from inferwise.memory.state import layout_in
 from inferwise.memory.weights import GGUF, conversion
@@ -45,7 +45,7 @@ def deployment(
         if len(devices) == 1 and parallel.devices > 1:  # one named device stands for as many as there are ranks
             devices = devices * parallel.devices
     else:
-        parallel = default_parallel(model, made.name, len(devices), load.get("weights"))
+        parallel = _by_split(model, made.name, len(devices), load)
     if parallel.devices > 1 and len(devices) % parallel.devices:
         raise BadInput(
             f"{len(devices)} devices for tp {parallel.tp} x pp {parallel.pp}",
@@ -61,6 +61,14 @@ def deployment(
         layout=layout_in(made.layout, kv=kv, state=state),
         **load,
     )
+
+
+def _by_split(model: Model, engine: str, devices: int, load: dict[str, Any]) -> Parallel:
+    """The degrees where none were given: as `split` says, else as the engine is usually dealt."""
+    split = load["settings"].split if "settings" in load else None
+    if split in (None, "none") or engine in ONE_PROCESS:
+        return default_parallel(model, engine, devices, load.get("weights"))
+    return Parallel(pp=devices) if split == "layer" else Parallel(tp=devices)
 
 
 def replicas(node: Node, case: Case) -> int:

@@ -174,8 +174,9 @@ def activation_peak(
         logits = int(logit_bytes * step.sequences * round_up(model.vocab, 64)) + hidden
     layer = widest + int(hidden_copies * hidden)
     how = (
-        f"{step.tokens:,} tokens, {step.sequences:,} sequences: kept {workspace + encoder:,} B; "
-        f"layer {layer:,} B; sampler {logit_bytes} B x {step.sequences:,} x {model.vocab:,} + hidden = {logits:,} B"
+        f"{step.tokens:,} tokens, {step.sequences:,} sequences: workspaces of experts {workspace:,} B, encoder cache "
+        f"{encoder:,} B; the larger of a layer, {layer:,} B, and the sampler, {logit_bytes} B x {step.sequences:,} x "
+        f"{model.vocab:,} + hidden = {logits:,} B"
     )
     return ActivationPeak(workspace + encoder, layer, logits, how)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from inferwise.catalog import models as catalog
+from inferwise.catalog.derived import derived
 from inferwise.errors import BadConfig, BadInput, WorldFailed
 from inferwise.read.config import model_from_config
 from inferwise.read.source import Source, existing, looks_local, open_model
@@ -21,7 +22,8 @@ PLAIN = ("fp64", "fp32", "bf16", "fp16")  # formats in which a tensor has the sh
 def resolve(text: str) -> Model:
     """The model of a catalog name, a path, or a Hub id (`org/name`, `org/name@revision`, `repo:Q4_K_M`).
 
-    A path comes first, then the catalog (which needs no network), then the Hub. Raises BadInput, UnknownName,
+    A path comes first, then the catalog (which needs no network), then the Hub; where that is not reached, what the
+    name of a quantised checkpoint says (its notes tell). Raises BadInput, UnknownName,
     WorldFailed.
     """
     text = text.strip()
@@ -34,6 +36,9 @@ def resolve(text: str) -> Model:
     try:
         source = open_model(text)
     except WorldFailed as error:
+        guessed = derived(text)
+        if guessed is not None:
+            return _of_entry(guessed)
         near = catalog.unknown_model(text).suggestions
         if not near:
             raise
@@ -49,8 +54,11 @@ def names_one(text: str) -> bool:
 
 @lru_cache(maxsize=64)
 def _catalog_model(name: str) -> Model:
-    entry = catalog.entry(name)
-    model = model_from_config(entry.config, name=name, where=name)
+    return _of_entry(catalog.entry(name))
+
+
+def _of_entry(entry: catalog.Entry) -> Model:
+    model = model_from_config(entry.config, name=entry.id, where=entry.id)
     notes = [catalog.VERIFIED["hypothetical"]] if entry.verified == "hypothetical" else []
     notes += [entry.notes] if entry.notes else []
     source = f"{entry.source}; verified by {entry.verified}: {catalog.VERIFIED[entry.verified]}"

@@ -119,7 +119,8 @@ def room(max_batch: int, max_context: int | None, allocation: Allocation) -> str
     if max_batch == 0:
         return f"no sequence of {case.context:,} tokens" + (f"; the longest has {max_context:,}" if max_context else "")
     longest = longest_text(max_context, case.model.max_context)
-    return f"{max_batch:,} sequences of {case.context:,} tokens, or {case.batch:,} of {longest} tokens"
+    sequences = "sequence" if max_batch == 1 else "sequences"
+    return f"{max_batch:,} {sequences} of {case.context:,} tokens, or {case.batch:,} of {longest} tokens"
 
 
 def longest_text(max_context: int | None, limit: int | None) -> str:

@@ -147,6 +147,8 @@ def _allocation(case: Case, limits: Limits, ranks: list[Rank], held: list[Stage]
         sequence_bytes=pages.sequence_bytes(case.context),
     )
     notes = [*case.engine.notes, *pages.notes]
+    if any(device.architecture != "Hopper" for device in case.devices):
+        notes.append("non-torch memory is that of H100s with NVLink: here it was not measured")
     if min(most, case.batch) > limits.sequences * dp:
         notes.append(f"max_num_seqs is {limits.sequences:,}: at most {limits.sequences * dp:,} sequences run at once")
     beside = tiers(case, sum(rank.offloaded_bytes for rank in ranks))
