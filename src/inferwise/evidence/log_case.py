@@ -9,12 +9,12 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from inferwise.catalog import models as catalog
-from inferwise.catalog.accelerators import accelerator
 from inferwise.catalog.engines import engine
 from inferwise.errors import BadInput, UnknownName
 from inferwise.evidence.log_device import device_of, sized
 from inferwise.evidence.logs import llama_cpp
 from inferwise.evidence.logs.engine_log import EngineLog, LogDevice
+from inferwise.memory.ask import node_named
 from inferwise.memory.case import Case
 from inferwise.memory.gguf_mixes import find_mix
 from inferwise.memory.weights import conversion
@@ -161,8 +161,8 @@ def _devices(log: EngineLog, gpu: str) -> tuple[Accelerator, ...]:
     """The devices of the ranks, with the memory that the log's driver reports."""
     if log.engine == llama_cpp.NAME:
         used = llama_cpp.used_devices(log)
-        return tuple(sized(accelerator(gpu), each) if gpu else device_of(each, log.source) for each in used)
+        return tuple(sized(node_named(gpu).devices[0], each) if gpu else device_of(each, log.source) for each in used)
     named = next((each for each in log.devices if each.name), LogDevice(label=""))
     seen = replace(named, total_bytes=log.total_bytes)
-    device = sized(accelerator(gpu), seen) if gpu else device_of(seen, log.source)
+    device = sized(node_named(gpu).devices[0], seen) if gpu else device_of(seen, log.source)
     return (device,) * _parallel(log).devices

@@ -51,7 +51,7 @@ def deployment(
             f"{len(devices)} devices for tp {parallel.tp} x pp {parallel.pp}",
             remedy=f"give a multiple of {parallel.devices} devices",
         )
-    if parallel.devices > 1:
+    if parallel.devices > 1 or made.name not in ONE_PROCESS:  # one process sees all of them
         devices = devices[: parallel.devices]
     return Case(
         model=model,
@@ -72,8 +72,8 @@ def _by_split(model: Model, engine: str, devices: int, load: dict[str, Any]) -> 
 
 
 def replicas(node: Node, case: Case) -> int:
-    """How many such deployments a node's devices hold."""
-    return max(1, len(node.devices) // len(case.devices))
+    """How many such deployments a node's devices hold; devices that differ make one."""
+    return max(1, len(node.devices) // len(case.devices)) if node.uniform else 1
 
 
 def default_engine(model: Model, node: Node, weights: str | None) -> str:

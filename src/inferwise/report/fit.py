@@ -98,10 +98,11 @@ def _room_lines(result: Fit) -> list[str]:
     case, allocation, lower = result.case, result.allocation, result.lower_bound
     lines = []
     pool = allocation.pool
-    if pool is not None and pool.block_bytes:
+    if pool is not None and pool.block_bytes and pool.size_bytes:
+        blocks = f"{pool.blocks:,} blocks of {pool.block_tokens} tokens, " if pool.block_tokens > 1 else ""
         lines.append(
-            f"kv pool: {human_bytes(pool.size_bytes)}, {pool.blocks:,} blocks of {pool.block_tokens} tokens, "
-            f"{pool.tokens:,} tokens; {human_bytes(pool.sequence_bytes)} a sequence"
+            f"kv pool: {human_bytes(pool.size_bytes)}, {blocks}{pool.tokens:,} tokens; "
+            f"{human_bytes(pool.sequence_bytes)} a sequence"
         )
     lines.append(f"room for {room(allocation.max_batch, allocation.max_context, allocation)}")
     devices = "devices" if len(case.devices) > 1 else "device"

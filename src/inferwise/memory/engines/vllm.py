@@ -210,7 +210,7 @@ def _problems(case: Case, limits: Limits, ranks: list[Rank], pool: Pool, most: i
                 f"{memory.device.name}: vLLM wants {human_bytes(share)} free at its start, and others hold "
                 f"{human_bytes(used)} of {human_bytes(memory.capacity_bytes)}"
             )
-        elif memory.free_bytes < 0:
+        elif memory.free_bytes < 0 < rank.pool_bytes:
             problems.append(f"{memory.device.name}: {human_bytes(-memory.free_bytes)} more than the device has")
     if not problems and most < case.batch:
         held = f"{most:,} of {case.batch:,} sequences" if most else "not one sequence"
