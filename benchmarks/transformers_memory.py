@@ -1,4 +1,4 @@
-"""Live bytes of a real transformers forward on CPU tensors, against the formula of inferwise.memory.live_tensors.
+"""Live bytes of a real transformers forward on CPU tensors, against the formula of inferwise.memory.parts.live_tensors.
 
     PYTHONPATH=src python benchmarks/transformers_memory.py [--write]   (torch, transformers; a minute on two cores)
 
@@ -23,8 +23,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 import inferwise as iw
 from inferwise.catalog.engines import engine
-from inferwise.memory.cells import stage_cells
-from inferwise.memory.live_tensors import moments, widest
+from inferwise.memory.parts.cells import stage_cells
+from inferwise.memory.parts.live_tensors import moments, widest
 from inferwise.spec.deployment import Parallel
 
 RESULTS = Path(__file__).parent / "results" / "transformers_memory.json"

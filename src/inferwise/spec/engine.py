@@ -35,8 +35,8 @@ class Settings:
 
     gpu_memory_utilization: share of the device that the engine may take (vLLM; SGLang's mem_fraction_static;
     TensorRT-LLM's share of what is free). max_num_seqs, max_num_batched_tokens: sequences and tokens of a step.
-    block_size: tokens of a KV block. graphs: whether steps are captured as CUDA graphs. batch, ubatch: llama.cpp's
-    logical and physical batch [tokens]. parallel_slots: its slots. flash_attention, mmap, repack, kv_unified,
+    block_size: tokens of a KV block. graphs: whether steps are captured as CUDA graphs. ubatch: llama.cpp's
+    physical batch [tokens]. parallel_slots: its slots. flash_attention, mmap, repack, kv_unified,
     kv_offload: its switches. gpu_layers: layers on the devices (-ngl). cpu_moe_layers: layers whose experts stay on
     the host (--n-cpu-moe). override_tensors: (pattern, device) of -ot. split: layers or tensors over unequal devices
     (`layer`, `tensor`, `none`); tensor_split: their shares. offload_weight_bytes, offload_kv_bytes: what the user

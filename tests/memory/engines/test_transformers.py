@@ -14,7 +14,7 @@ from tests.memory.engines.properties import MODELS, held, limits_are_tight, more
 
 from inferwise.catalog.engines import engine
 from inferwise.errors import BadInput
-from inferwise.memory.live_tensors import moments, widest
+from inferwise.memory.parts.live_tensors import moments, widest
 from inferwise.read.resolve import resolve
 from inferwise.spec.engine import Settings
 from inferwise.units import GIB, gib

@@ -103,7 +103,7 @@ def _number(version: str) -> tuple[int, ...]:
 
 
 def runs(name: str) -> Mapping[str, Any]:
-    """What an engine can run: the `[runs]` table of its file; empty where it says nothing (memory/runs.py)."""
+    """What an engine can run: the `[runs]` table of its file; empty where it says nothing (memory/parts/runs.py)."""
     found: Mapping[str, Any] = _table(engine_name(name)).get("runs", {})
     return found
 

@@ -15,7 +15,7 @@ from inferwise.memory.llama_cpp.kv_cells import kv_bytes
 from inferwise.memory.llama_cpp.layers import Layers, layers_of, unknown_states
 from inferwise.memory.llama_cpp.placement import Placement, placed
 from inferwise.memory.llama_cpp.search import Room, fitted, max_context, max_slots
-from inferwise.memory.runs import check_vendor
+from inferwise.memory.parts.runs import check_vendor
 from inferwise.read.gguf.architectures import ARCHITECTURES
 from inferwise.spec.hardware import Accelerator, Kind
 from inferwise.spec.model import MAX_TOKENS

@@ -6,16 +6,16 @@ from dataclasses import replace
 
 from inferwise.memory.allocation import Allocation, DeviceMemory, Pool, Term
 from inferwise.memory.case import Case
-from inferwise.memory.cells import stage_cells
 from inferwise.memory.dealing import check_dealing
 from inferwise.memory.engines.sglang_flags import Flags, prefill_graph_bytes, resolve
 from inferwise.memory.engines.sglang_pools import Held, Pools, kv_bytes, longest_in, pools_of, sequences_in, swa_ratio
-from inferwise.memory.lora import lora_bytes
+from inferwise.memory.parts.cells import stage_cells
+from inferwise.memory.parts.lora import lora_bytes
+from inferwise.memory.parts.runs import check
+from inferwise.memory.parts.speculation import draft_stage, draft_states
+from inferwise.memory.parts.tiers import tiers
+from inferwise.memory.parts.torch_memory import StepShape, activation_peak, loaded_weights, runtime_bytes
 from inferwise.memory.placement import Stage, stages
-from inferwise.memory.runs import check
-from inferwise.memory.speculation import draft_stage, draft_states
-from inferwise.memory.tiers import tiers
-from inferwise.memory.torch_memory import StepShape, activation_peak, loaded_weights, runtime_bytes
 from inferwise.spec.hardware import Accelerator
 from inferwise.spec.model import MAX_TOKENS
 from inferwise.spec.tensor import Component

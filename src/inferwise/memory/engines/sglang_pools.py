@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from inferwise.memory.allocation import Term
 from inferwise.memory.case import Case
-from inferwise.memory.cells import Cells
 from inferwise.memory.engines.sglang_flags import Flags, running_most
+from inferwise.memory.parts.cells import Cells
 from inferwise.spec.model import MAX_TOKENS
 from inferwise.units import ceil_div
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from inferwise.errors import BadInput
 from inferwise.memory.allocation import Allocation, DeviceMemory, Pool, Term
 from inferwise.memory.case import Case
-from inferwise.memory.cells import Cells, stage_cells
 from inferwise.memory.dealing import check_dealing
 from inferwise.memory.engines.tensorrt_pools import (
     Flags,
@@ -19,12 +18,13 @@ from inferwise.memory.engines.tensorrt_pools import (
     sequences_in,
     tokens_of,
 )
-from inferwise.memory.lora import lora_bytes
+from inferwise.memory.parts.cells import Cells, stage_cells
+from inferwise.memory.parts.lora import lora_bytes
+from inferwise.memory.parts.runs import check
+from inferwise.memory.parts.speculation import draft_stage, draft_states
+from inferwise.memory.parts.tiers import refuse_offload, tiers
+from inferwise.memory.parts.torch_memory import StepShape, activation_peak, loaded_weights
 from inferwise.memory.placement import Stage, stages
-from inferwise.memory.runs import check
-from inferwise.memory.speculation import draft_stage, draft_states
-from inferwise.memory.tiers import refuse_offload, tiers
-from inferwise.memory.torch_memory import StepShape, activation_peak, loaded_weights
 from inferwise.spec.hardware import Accelerator
 from inferwise.spec.model import MAX_TOKENS
 from inferwise.units import ceil_div, human_bytes

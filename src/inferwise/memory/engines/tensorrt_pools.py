@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from inferwise.memory.cells import Cells
+from inferwise.memory.parts.cells import Cells
 from inferwise.spec.model import MAX_TOKENS
 from inferwise.units import ceil_div
 

@@ -6,16 +6,16 @@ from dataclasses import dataclass, replace
 
 from inferwise.memory.allocation import Allocation, DeviceMemory, Pool, Term
 from inferwise.memory.case import MAX_BATCH, Case
-from inferwise.memory.cells import Cells, stage_cells
 from inferwise.memory.dealing import check_dealing
-from inferwise.memory.live_tensors import Moment, moments, widest
-from inferwise.memory.lora import lora_bytes
+from inferwise.memory.parts.cells import Cells, stage_cells
+from inferwise.memory.parts.live_tensors import Moment, moments, widest
+from inferwise.memory.parts.lora import lora_bytes
+from inferwise.memory.parts.runs import check
+from inferwise.memory.parts.speculation import draft_states
+from inferwise.memory.parts.tiers import tiers
+from inferwise.memory.parts.torch_memory import loaded_weights
 from inferwise.memory.placement import Stage, stages
-from inferwise.memory.runs import check
 from inferwise.memory.search import largest
-from inferwise.memory.speculation import draft_states
-from inferwise.memory.tiers import tiers
-from inferwise.memory.torch_memory import loaded_weights
 from inferwise.spec.deployment import Parallel
 from inferwise.spec.hardware import Accelerator, Kind
 from inferwise.spec.model import MAX_TOKENS

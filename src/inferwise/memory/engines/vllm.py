@@ -8,15 +8,15 @@ from inferwise.memory.allocation import Allocation, DeviceMemory, Pool, Term
 from inferwise.memory.case import Case
 from inferwise.memory.dealing import check_dealing
 from inferwise.memory.engines.vllm_limits import Limits, resolve
-from inferwise.memory.graphs import graph_bytes
-from inferwise.memory.lora import lora_bytes
-from inferwise.memory.paged import PageLayout, page_layout, paging_rules
+from inferwise.memory.parts.graphs import graph_bytes
+from inferwise.memory.parts.lora import lora_bytes
+from inferwise.memory.parts.paged import PageLayout, page_layout, paging_rules
+from inferwise.memory.parts.runs import check
+from inferwise.memory.parts.speculation import draft_stage, draft_states
+from inferwise.memory.parts.tiers import tiers
+from inferwise.memory.parts.torch_memory import StepShape, activation_peak, loaded_weights, runtime_bytes
 from inferwise.memory.placement import Stage, stages
-from inferwise.memory.runs import check
 from inferwise.memory.search import largest_within
-from inferwise.memory.speculation import draft_stage, draft_states
-from inferwise.memory.tiers import tiers
-from inferwise.memory.torch_memory import StepShape, activation_peak, loaded_weights, runtime_bytes
 from inferwise.spec.hardware import Accelerator
 from inferwise.spec.model import MAX_TOKENS
 from inferwise.spec.state import StateKind

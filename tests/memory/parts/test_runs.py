@@ -9,7 +9,7 @@ from tests.memory.engines.properties import case
 
 from inferwise.catalog.engines import NAMES, runs
 from inferwise.errors import BadInput
-from inferwise.memory.runs import GENERATIONS, KINDS, check, weight_kind, weight_kinds
+from inferwise.memory.parts.runs import GENERATIONS, KINDS, check, weight_kind, weight_kinds
 from inferwise.read.resolve import resolve
 from inferwise.spec.hardware import Accelerator, Node
 from inferwise.spec.weight_formats import CONVERSIONS, DENSE

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from inferwise.memory.paged_groups import Group, Keep, Rules, device_caches, grouped
+from inferwise.memory.parts.paged_groups import Group, Keep, Rules, device_caches, grouped
 from inferwise.spec.deployment import Parallel
 from inferwise.spec.model import MAX_TOKENS, Model
 from inferwise.spec.state import State, StateLayout

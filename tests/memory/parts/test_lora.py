@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import inferwise as iw
-from inferwise.memory.lora import lora_bytes
+from inferwise.memory.parts.lora import lora_bytes
 from inferwise.memory.placement import stages
 from inferwise.spec.deployment import Parallel
 from inferwise.spec.engine import Lora

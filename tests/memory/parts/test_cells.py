@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tests.memory.engines.properties import MODELS
 
 from inferwise.catalog.engines import layouts
-from inferwise.memory.cells import stage_cells
+from inferwise.memory.parts.cells import stage_cells
 from inferwise.memory.search import largest
 from inferwise.memory.state import stage_state_terms
 from inferwise.read.resolve import resolve

@@ -6,7 +6,7 @@ import inferwise as iw
 from inferwise.catalog.accelerators import accelerator
 from inferwise.catalog.engines import engine, layouts
 from inferwise.memory.case import Case
-from inferwise.memory.graphs import capture_sizes, captured_sets, graph_bytes
+from inferwise.memory.parts.graphs import capture_sizes, captured_sets, graph_bytes
 from inferwise.memory.placement import stages
 from inferwise.spec.hardware import Node
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from inferwise.memory.case import Case
+from inferwise.memory.parts.torch_memory import StepShape, activation_peak
 from inferwise.memory.placement import Stage
-from inferwise.memory.torch_memory import StepShape, activation_peak
 from inferwise.units import human_bytes, round_up
 
 CAPABILITY_10 = ("b100", "b200", "gb200", "b300", "gb300")

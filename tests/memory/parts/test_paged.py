@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 import inferwise as iw
 from inferwise.catalog.engines import engine, layouts
-from inferwise.memory.paged import Keep, PageLayout, Rules, page_layout, paging_rules
-from inferwise.memory.paged_groups import Cache, Counted, grouped
+from inferwise.memory.parts.paged import Keep, PageLayout, Rules, page_layout, paging_rules
+from inferwise.memory.parts.paged_groups import Cache, Counted, grouped
 from inferwise.memory.state import layout_for, stage_state_terms
 from inferwise.spec.deployment import Parallel, pipeline_stages
 from inferwise.spec.state import State, StateKind

@@ -1,0 +1,1 @@
+"""What the accountings of several engines are put together from."""
