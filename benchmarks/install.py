@@ -1,7 +1,8 @@
 """Measure a plain install: its size, and the CPU time of commands from the shell with bytecode compiled.
 
 Run: `python benchmarks/install.py` (makes a virtual environment in a temporary folder; needs a package index).
-Targets: core install at most 150 MB; `inferwise --help` at most 0.25 s, `inferwise models NAME` at most 0.30 s.
+Targets: core install at most 150 MB; `inferwise --help` at most 0.25 s, `inferwise models NAME` at most 0.30 s,
+`inferwise fit` at most 0.40 s, `inferwise fit --gpu this` at most 2 s.
 """
 
 from __future__ import annotations
@@ -20,7 +21,12 @@ COMMANDS = {
     "--help": ["--help"],
     "models NAME": ["models", "deepseek-ai/DeepSeek-V3"],
     "models NAME --explain": ["models", "deepseek-ai/DeepSeek-V3", "--explain"],
-    "fit NAME": ["fit", "meta-llama/Llama-3.1-8B-Instruct"],
+    "fit NAME --gpu": ["fit", "deepseek-ai/DeepSeek-V3", "--gpu", "h200", "--tp", "8"],
+    "fit NAME --gpu, GGUF": ["fit", "Qwen/Qwen3-30B-A3B", "--gpu", "rtx-4090", "--weights", "Q4_K_M"],
+    "fit NAME, all devices": ["fit", "meta-llama/Llama-3.1-8B-Instruct"],
+    "fit --gpu this, the whole catalog": ["fit", "--gpu", "this"],
+    "gpus": ["gpus"],
+    "detect": ["detect"],
     "models (the whole catalog)": ["models"],
 }
 
