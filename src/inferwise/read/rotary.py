@@ -10,8 +10,8 @@ from inferwise.spec.blocks import Shared
 from inferwise.spec.model import Model
 from inferwise.spec.rotary import RotaryTable
 
-# No table, and none of learned positions either: ALiBi.
-ALIBI = ("bloom", "mpt")
+# No table, and none of learned positions either: ALiBi, or no positions at all.
+WITHOUT = ("bloom", "mpt", "nemotron_h", "jamba")
 SCALED = ("linear", "dynamic", "yarn", "deepseek_yarn")  # tables longer than what the model was first made for
 MAX_POSITIONS = 2**31
 
@@ -24,11 +24,12 @@ def rotary_tables(config: Mapping[str, Any], model: Model) -> tuple[RotaryTable,
     length. Fields that are no numbers count as absent: the tables are an engine's overhead, not the model.
     """
     text = _text(config)
-    if model.family in ALIBI or _learned(model):
+    none = text.get("position_embedding_type") in ("nope", "alibi") or model.family in WITHOUT
+    if none or _learned(model):
         return ()
     tables = set()
     for parameters, windowed in _kinds(text):
-        for width in _widths(text, model, windowed):
+        for width in _widths({**text, **parameters}, model, windowed):
             tables.add(RotaryTable(_positions(parameters, model.max_context or 0), width))
     return tuple(sorted((t for t in tables if t.positions and t.width), key=lambda t: (t.positions, t.width)))
 
