@@ -18,6 +18,7 @@ from tests.process import COMMAND, clean_environment, inferwise
 import inferwise as iw
 from inferwise.catalog import models as catalog
 from inferwise.catalog.accelerators import accelerators
+from inferwise.catalog.nodes import nodes
 from inferwise.cli import run
 
 LLAMA = "meta-llama/Llama-3.1-8B-Instruct"
@@ -151,6 +152,15 @@ def test_gpus(command: Command) -> None:
     assert [device["slug"] for device in told["gpus"]] == ["rtx-4090"]
     assert command("gpus", "apple", "laptop") == 0
     assert command("gpus", "no such thing") == 2
+    machines = command.json("gpus", "machines")["machines"]
+    assert [machine["slug"] for machine in machines] == list(nodes())
+    dgx = command.json("gpus", "dgx-h100")["machines"][0]
+    assert (dgx["link"], dgx["link_bytes_per_s"], dgx["network_bytes_per_s"]) == ("NVLink4", 450e9, 400e9)
+    assert dgx["devices"] == ["h100-sxm-80gb"] * 8
+    assert command("gpus", "desktop-2x-rtx-3090") == 0
+    assert "NVLink3 bridge" in command.out
+    assert command("gpus", "machines") == 0
+    assert len(command.out.splitlines()) == len(nodes()) + 2
 
 
 def test_detect(command: Command) -> None:

@@ -47,6 +47,7 @@ HOST_SIZES = {"host_memory_gib": ("memory_bytes", GIB), "disk_gb": ("disk_bytes"
 HOST_RATES = {
     "host_bandwidth_gb_per_s": ("memory_bytes_per_s", 1e9),
     "disk_gb_per_s": ("disk_bytes_per_s", 1e9),
+    "network_gbit_per_s": ("network_bytes_per_s", 1e9 / 8),
 }
 MAY_BE_ZERO = ("used_gib", "price_usd", "rent_usd_per_hour")
 

@@ -48,6 +48,7 @@ def _node(slug: str) -> Node:
             memory_bytes_per_s=row["host_gb_per_s"] * 1e9 if "host_gb_per_s" in row else None,
             disk_bytes=row["disk"] * GB if "disk" in row else None,
             disk_bytes_per_s=row["disk_gb_per_s"] * 1e9 if "disk_gb_per_s" in row else None,
+            network_bytes_per_s=row["network_gbit_per_s"] * 1e9 / 8 if "network_gbit_per_s" in row else None,
         ),
         source=row["source"],
         notes=row.get("notes", ""),
@@ -115,6 +116,7 @@ def _machines(machine: Node, times: int) -> Node:
         memory_bytes_per_s=host.memory_bytes_per_s and host.memory_bytes_per_s * times,
         disk_bytes=host.disk_bytes and host.disk_bytes * times,
         disk_bytes_per_s=host.disk_bytes_per_s and host.disk_bytes_per_s * times,
+        network_bytes_per_s=host.network_bytes_per_s and host.network_bytes_per_s * times,
     )
     return Node(
         devices=machine.devices * times,

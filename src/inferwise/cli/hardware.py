@@ -6,23 +6,35 @@ from inferwise.cli.options import Explain, Json
 
 
 def gpus(*words: str, explain: Explain = False, json: Json = False) -> int:
-    """List devices, search them by words, or show one.
+    """List devices or machines, search devices by words, or show one.
 
     Parameters
     ----------
     words
-        Nothing: list all. A device: show it. Words (maker, generation, laptop, phone, ...): the devices that have them.
+        Nothing: list all devices; `machines`: all machines. A device or a machine: show it. Words (maker, generation,
+        laptop, phone, 24gb+, ...): the devices that have them.
     """
     from inferwise.catalog.accelerators import accelerator, accelerators, search
+    from inferwise.catalog.nodes import find_node, nodes
     from inferwise.errors import UnknownName
     from inferwise.report import gpus as report
+    from inferwise.report import nodes as machines
     from inferwise.report.tables import to_json
 
+    named = " ".join(words)
+    if named == "machines":
+        every = list(nodes().values())
+        print(to_json(machines.nodes_dict(every)) if json else machines.nodes_text(every))
+        return 0
+    node = find_node(named) if words else None
+    if node is not None:
+        print(to_json(machines.nodes_dict([node])) if json else machines.node_text(node))
+        return 0
     found = search(words) if words else list(accelerators().values())
     one = None
     if words:
         try:
-            one = accelerator(" ".join(words))
+            one = accelerator(named)
         except UnknownName:
             if not found:
                 raise

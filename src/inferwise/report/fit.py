@@ -102,7 +102,8 @@ def _room_lines(result: Fit) -> list[str]:
         blocks = f"{pool.blocks:,} blocks of {pool.block_tokens} tokens, " if pool.block_tokens > 1 else ""
         lines.append(
             f"kv pool: {human_bytes(pool.size_bytes)}, {blocks}{pool.tokens:,} tokens; "
-            f"{human_bytes(pool.sequence_bytes)} a sequence"
+            f"{human_bytes(pool.sequence_bytes)} a sequence, concurrency {pool.max_concurrency:,.2f} at "
+            f"{case.context:,} tokens"
         )
     lines.append(f"room for {room(allocation.max_batch, allocation.max_context, allocation)}")
     devices = "devices" if len(case.devices) > 1 else "device"

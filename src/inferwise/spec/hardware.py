@@ -84,12 +84,16 @@ class Accelerator:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
-    """What stands beside the devices of a machine. None: not known."""
+    """What stands beside the devices of a machine. None: not known.
+
+    network_bytes_per_s: to other machines, all adapters together, each direction.
+    """
 
     memory_bytes: int | None = None
     memory_bytes_per_s: float | None = None
     disk_bytes: int | None = None
     disk_bytes_per_s: float | None = None
+    network_bytes_per_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +106,24 @@ class Node:
     name: str = ""
     source: str = ""
     notes: str = ""
+
+    @property
+    def link(self) -> str:
+        """What joins the devices: their own link where all have one, else the host's PCIe; empty for a single one."""
+        if len(self.devices) < 2:
+            return ""
+        own = {device.link for device in self.devices}
+        return own.pop() if len(own) == 1 and "none" not in own else "PCIe"
+
+    @property
+    def link_bytes_per_s(self) -> float | None:
+        """Of that link, from the slowest device to its peers, each direction."""
+        if not self.link:
+            return None
+        over_pcie = self.link == "PCIe"
+        rates = [each.pcie_bytes_per_s if over_pcie else each.link_bytes_per_s for each in self.devices]
+        known = [rate for rate in rates if rate is not None]
+        return min(known) if len(known) == len(rates) else None
 
     @property
     def uniform(self) -> bool:
