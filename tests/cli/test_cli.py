@@ -90,6 +90,19 @@ def test_fit_on_one_device(command: Command) -> None:
     assert bar.count("w") == round(60 * memory.size("weights") / memory.capacity_bytes)
 
 
+def test_lengths_in_other_words(command: Command) -> None:
+    asked = ("fit", LLAMA, "--gpu", "rtx-4090")
+    plain = command.json(*asked, "--context", "6000", "--batch", "2")
+    assert plain == command.json(*asked, "--input", "5000", "--output", "1000", "--concurrency", "2")
+    assert command(*asked, "--input", "5000", "--output", "1000", "--context", "4096") == 2
+    assert command(*asked, "--batch", "2", "--concurrency", "3") == 2
+    cloud = command.json(*asked, "--mode", "cloud")["allocation"]["devices"][0]["terms"]
+    local = command.json(*asked)["allocation"]["devices"][0]["terms"]
+    assert local["others"] == 2**29
+    assert "others" not in cloud
+    assert command(*asked, "--mode", "moon") == 2
+
+
 def test_three_is_no(command: Command) -> None:
     assert command("fit", "meta-llama/Llama-3.1-70B", "--gpu", "rtx-4090") == 3
     for text in ("does not fit", "missing", "room for no sequence of 8,192 tokens", "problem: ", "to make it fit"):
@@ -381,6 +394,7 @@ def test_an_interrupted_command_says_so(tmp_path: Path) -> None:
         running = subprocess.Popen(
             [*COMMAND, "fit", "org/model"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
+        silent.settimeout(30)  # a command that fails before it asks must not hold the tests
         connection, _ = silent.accept()  # it waits for an answer
         with connection:
             time.sleep(0.05)

@@ -11,12 +11,14 @@ from inferwise.cli.options import (
     AS_PUBLISHED,
     BY_DEFAULT,
     EVERYWHERE,
+    ONE_SEQUENCE,
     Explain,
     Extras,
     Flags,
     Formats,
     Hardware,
     Json,
+    Load,
 )
 from inferwise.errors import BadInput
 
@@ -31,8 +33,7 @@ def fit(
     model: str | None = None,
     /,
     *,
-    context: int = 8192,
-    batch: int = 1,
+    load: Load = ONE_SEQUENCE,
     hardware: Hardware = EVERYWHERE,
     formats: Formats = AS_PUBLISHED,
     flags: Flags = BY_DEFAULT,
@@ -50,10 +51,6 @@ def fit(
     ----------
     model
         A catalog name, a Hub id (org/name, org/name@revision, repo:Q4_K_M), a config.json, a folder or a .gguf file.
-    context
-        Tokens of a sequence, prompt and answer together.
-    batch
-        Sequences held at once.
     """
     asked: dict[str, Any] = {
         "engine": formats.engine or None,
@@ -61,9 +58,9 @@ def fit(
         "kv": formats.kv or None,
         "state": formats.state or None,
         "weights": formats.weights or None,
-        "context": context,
-        "batch": batch,
-        "settings": flags.settings(hardware.used),
+        "context": load.tokens(),
+        "batch": load.sequences(),
+        "settings": flags.settings(hardware.used_gib()),
         **extras.load(),
     }
     if model is None and (all_gpus or not hardware.gpu):

@@ -18,11 +18,45 @@ Json = Annotated[bool, Parameter(help="Print JSON.", negative="")]
 Explain = Annotated[bool, Parameter(help="Show how every number comes about.", negative="")]
 GIB = 2**30
 MAX_GIB = 2**20
+MODES = ("local", "cloud", "edge")
+DEFAULT_CONTEXT = 8192
 
 
 def option(text: str) -> Any:
-    """An option's help."""
-    return Parameter(help=text)
+    """An option's help; its default is said in words where it has one."""
+    return Parameter(help=text, show_default=False)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Load:
+    """What is asked of a deployment at once."""
+
+    context: Annotated[int | None, option("Tokens of a sequence, prompt and answer together (default: 8192).")] = None
+    input: Annotated[int | None, option("Tokens of a prompt; with --output, instead of --context.")] = None
+    output: Annotated[int | None, option("Tokens of an answer.")] = None
+    batch: Annotated[int | None, option("Sequences held at once (default: 1).")] = None
+    concurrency: Annotated[int | None, option("Requests in flight, the same as --batch.")] = None
+
+    def tokens(self) -> int:
+        """Tokens of a sequence. Raises BadInput where the lengths contradict each other."""
+        if self.input is None and self.output is None:
+            return DEFAULT_CONTEXT if self.context is None else self.context
+        for name in ("input", "output"):
+            value = getattr(self, name)
+            if value is not None and value < 0:
+                raise BadInput(f"{name} is {value}", remedy="give a whole number from 0")
+        whole = (self.input or 0) + (self.output or 0)
+        if self.context is not None and self.context < whole:
+            raise BadInput(f"context {self.context} is less than input and output together, {whole}")
+        return whole if self.context is None else self.context
+
+    def sequences(self) -> int:
+        """Sequences at once. Raises BadInput where batch and concurrency differ."""
+        if self.batch is not None and self.concurrency is not None and self.batch != self.concurrency:
+            raise BadInput(f"batch {self.batch} and concurrency {self.concurrency}", remedy="give one of them")
+        found = self.concurrency if self.batch is None else self.batch
+        return 1 if found is None else found
 
 
 @Parameter(name="*")
@@ -77,6 +111,13 @@ class Hardware:
     used: Annotated[float | None, option("What others already take of each device [GiB] (default: a desktop's).")] = (
         None
     )
+    mode: Annotated[str, option("local, cloud or edge: in the cloud no desktop takes memory (default: local).")] = ""
+
+    def used_gib(self) -> float | None:
+        """What others take, where it is said or follows from the mode. Raises BadInput for a mode that is none."""
+        if self.mode and self.mode not in MODES:
+            raise BadInput(f"mode is {self.mode[:40]!r}", remedy=f"give {', '.join(MODES)}")
+        return 0.0 if self.used is None and self.mode == "cloud" else self.used
 
     def degrees(self) -> dict[str, int]:
         """The degrees that were given."""
@@ -112,6 +153,9 @@ class Flags:
     ] = None
     mmap: Annotated[bool | None, Parameter(help="llama.cpp: map the weights of the host.", negative="--no-mmap")] = None
     repack: Annotated[bool | None, Parameter(help="llama.cpp: repack weights on CPU.", negative="--no-repack")] = None
+    kv_unified: Annotated[
+        bool | None, Parameter(help="llama.cpp: one cache for all slots (-kvu).", negative="--no-kv-unified")
+    ] = None
     kv_offload: Annotated[
         bool | None, Parameter(help="llama.cpp: keep the KV cache on the device.", negative="--no-kv-offload")
     ] = None
@@ -144,6 +188,7 @@ class Flags:
             flash_attention=self.flash_attention,
             mmap=self.mmap,
             repack=self.repack,
+            kv_unified=self.kv_unified,
             kv_offload=self.kv_offload,
             gpu_layers=self.ngl,
             cpu_moe_layers=self.n_cpu_moe,
@@ -224,3 +269,4 @@ AS_PUBLISHED = Formats()
 EVERYWHERE = Hardware()
 BY_DEFAULT = Flags()
 ALONE = Extras()
+ONE_SEQUENCE = Load()
