@@ -80,7 +80,7 @@ def test_a_cpu_that_the_catalog_lacks_is_taken_as_the_log_has_it() -> None:
 @pytest.mark.parametrize(
     ("named", "model"),
     [
-        ("/root/.cache/huggingface/hub/models--Qwen--Qwen2.5-7B-Instruct/snapshots/ab12/", "Qwen/Qwen2.5-7B-Instruct"),
+        ("/x/huggingface/hub/models--Qwen--Qwen2.5-7B-Instruct/snapshots/ab12/", "Qwen/Qwen2.5-7B-Instruct"),
         ("/mnt/models/Qwen2.5-7B-Instruct/", "Qwen/Qwen2.5-7B-Instruct"),
         ("C:\\models\\Qwen2.5-7B-Instruct", "Qwen/Qwen2.5-7B-Instruct"),
         ("qwen/qwen2.5-7b-instruct", "Qwen/Qwen2.5-7B-Instruct"),

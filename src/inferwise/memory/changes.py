@@ -49,7 +49,7 @@ def changes(case: Case, allocation: Allocation) -> tuple[Change, ...]:
         "weight format": _weights(case),
         "context": _context(case, allocation),
         "batch": _batch(case, allocation),
-        "limits": _limits(case),
+        "limits": _limits(case, allocation),
         "offload": _offload(case, allocation),
         "devices": _devices(case),
         "device": _bigger(case),
@@ -117,11 +117,11 @@ def _batch(case: Case, allocation: Allocation) -> Iterator[Step]:
         yield f"--batch {allocation.max_batch}", replace(case, batch=allocation.max_batch)
 
 
-def _limits(case: Case) -> Iterator[Step]:
+def _limits(case: Case, allocation: Allocation) -> Iterator[Step]:
     """Smaller steps have smaller activations; a larger share leaves less to others."""
     if case.engine.name in ONE_PROCESS:
         return
-    own = {name: value for name, value, _ in allocate_settings(case)}
+    own = {name: value for name, value, _ in allocation.settings}
     tried: dict[str, Any] = {}
     words = ""
     for name, values in (
@@ -138,11 +138,6 @@ def _limits(case: Case) -> Iterator[Step]:
             yield f"{words}{flag}", replace(case, settings=replace(case.settings, **tried))
         if name in tried:
             words += f"--{name.replace('_', '-')} {tried[name]} "
-
-
-def allocate_settings(case: Case) -> tuple[tuple[str, Any, str], ...]:
-    """The flags that the engine's accounting uses for a case."""
-    return allocate(case).settings
 
 
 def _offload(case: Case, allocation: Allocation) -> Iterator[Step]:
