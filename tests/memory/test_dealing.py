@@ -43,6 +43,11 @@ def test_what_is_taken_is_admitted_and_uses_every_device(name: str, count: int) 
     check_dealing(model, parallel)
 
 
+def test_experts_are_dealt_whole_where_their_blocks_would_be_cut() -> None:
+    """1,536 columns over eight ranks are no multiple of the FP8 blocks of 128."""
+    assert default_parallel(iw.model("Qwen/Qwen3-235B-A22B-FP8"), "vllm", 8) == Parallel(tp=8, ep=8)
+
+
 def test_engines_of_one_process_have_no_ranks() -> None:
     model = iw.model(NAMES[0])
     assert default_parallel(model, "llama.cpp", 4) == Parallel()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
-from functools import lru_cache
 
 from inferwise.errors import BadInput
 from inferwise.memory.placement import MIXERS
@@ -56,25 +54,21 @@ def _divisors(number: int) -> str:
     return ", ".join(str(tp) for tp in (1, 2, 4, 8, 16, 32, 64) if number % tp == 0)
 
 
-@lru_cache(maxsize=256)
-def _largest_tp(units: tuple[int, ...], count: int) -> int:
-    return max(tp for tp in range(1, count + 1) if count % tp == 0 and all(unit % tp == 0 for unit in units))
-
-
 def default_parallel(model: Model, engine: str, devices: int, weights: str | None = None) -> Parallel:
     """How an engine is usually dealt over so many devices: tp as far as it divides, pipeline stages for the rest.
+
+    Experts are dealt whole where tensor parallelism would cut their blocks of scales.
 
     Engines of one process deal layers by themselves: no ranks. Raises BadInput for more stages than layers.
     """
     if devices == 1 or engine in ONE_PROCESS:
         return Parallel()
-    units = tuple(sorted({tensor.units for tensor, _, _ in _dealt(model, Parallel(), weights)}))
     for tp in sorted((tp for tp in range(1, devices + 1) if devices % tp == 0), reverse=True):
-        parallel = Parallel(tp=tp, pp=devices // tp)
-        try:
-            if _largest_tp(units, tp) == tp:
+        for ep in (1, tp):  # experts whole on ranks, where their blocks of scales do not divide
+            parallel = Parallel(tp=tp, pp=devices // tp, ep=ep)
+            try:
                 check_dealing(model, parallel, weights)
-                return parallel
-        except BadInput:
-            continue
-    return replace(Parallel(), pp=devices)
+            except BadInput:
+                continue
+            return parallel
+    return Parallel(pp=devices)

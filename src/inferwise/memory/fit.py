@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from inferwise.memory.allocation import Allocation
@@ -76,7 +76,7 @@ def fit(case: Case, *, advise: bool = True) -> Fit:
     allocation = allocate(case)
     return Fit(
         case=case,
-        lower_bound=lower_bound(case),
+        lower_bound=lower_bound(replace(case, weights=allocation.case.weights)),  # FP32 is run in 16 bits
         allocation=allocation,
         changes=changes(case, allocation) if advise and not allocation.fits else (),
     )

@@ -160,6 +160,13 @@ def test_what_is_loaded_beside_the_model() -> None:
     assert text_only.size("weights") < held("google/gemma-3-12b-it", "h100").devices[0].size("weights")
 
 
+def test_an_fp32_checkpoint_is_run_in_16_bits() -> None:
+    bge = resolve("BAAI/bge-large-en-v1.5")
+    found = held("BAAI/bge-large-en-v1.5", "h100")
+    assert found.devices[0].size("weights") == pytest.approx(2 * bge.parameters, rel=0.01)
+    assert "published in FP32, run in 16 bits" in found.notes
+
+
 def test_weights_may_stay_on_the_host() -> None:
     found = held(LLAMA, "rtx-3060-12gb", settings=Settings(offload_weight_bytes=10 * GIB, max_num_seqs=16))
     assert found.fits

@@ -14,7 +14,7 @@ from inferwise.memory.parts.lora import lora_bytes
 from inferwise.memory.parts.runs import check
 from inferwise.memory.parts.speculation import draft_stage, draft_states
 from inferwise.memory.parts.tiers import tiers
-from inferwise.memory.parts.torch_memory import StepShape, activation_peak, loaded_weights, runtime_bytes
+from inferwise.memory.parts.torch_memory import StepShape, activation_peak, as_run, loaded_weights, runtime_bytes
 from inferwise.memory.placement import Stage, stages
 from inferwise.spec.hardware import Accelerator
 from inferwise.spec.model import MAX_TOKENS
@@ -32,6 +32,7 @@ def allocate(case: Case) -> Allocation:
     (model_runner.py profile_max_num_token; kv_cache_configurator.py since 0.5.10). Activations, CUDA graphs and a
     draft model come out of the rest.
     """
+    case = as_run(case)
     check(case)
     check_dealing(case.model, case.parallel, case.weights)
     case = _with_windows(case)

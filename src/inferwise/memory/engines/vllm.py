@@ -14,7 +14,7 @@ from inferwise.memory.parts.paged import PageLayout, page_layout, paging_rules
 from inferwise.memory.parts.runs import check
 from inferwise.memory.parts.speculation import draft_stage, draft_states
 from inferwise.memory.parts.tiers import tiers
-from inferwise.memory.parts.torch_memory import StepShape, activation_peak, loaded_weights, runtime_bytes
+from inferwise.memory.parts.torch_memory import StepShape, activation_peak, as_run, loaded_weights, runtime_bytes
 from inferwise.memory.placement import Stage, stages
 from inferwise.memory.search import largest_within
 from inferwise.spec.hardware import Accelerator
@@ -41,6 +41,7 @@ def allocate(case: Case) -> Allocation:
     driver's memory less all of these (0.19: v1/worker/gpu_worker.py determine_available_memory). CUDA graphs come off
     the pool since 0.20 and lie beside it before. The rank with the fewest blocks counts for all.
     """
+    case = as_run(case)
     check(case)
     check_dealing(case.model, case.parallel, case.weights)
     held = stages(case.model, case.weights, case.parallel, mtp=case.mtp, encoder=case.encoder)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from inferwise.memory.case import Case
 from inferwise.memory.formatted import FormattedTensor
 from inferwise.memory.placement import TOWERS, Stage
 from inferwise.spec.model import Model
@@ -33,6 +34,16 @@ FUSED = {
     "w1": "gate_up_proj",
     "w3": "gate_up_proj",
 }
+
+
+def as_run(case: Case) -> Case:
+    """The case as a server runs it: an FP32 checkpoint in 16 bits (vLLM 0.19, config/model.py _resolve_auto_dtype)."""
+    model = case.model
+    whole = case.weights is None and model.dtype in ("fp32", "fp64") and model.quantization is None
+    if not whole:
+        return case
+    engine = replace(case.engine, notes=(*case.engine.notes, f"published in {model.dtype.upper()}, run in 16 bits"))
+    return replace(case, weights="bf16", engine=engine)
 
 
 @dataclass(frozen=True, slots=True)
