@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from inferwise.memory.allocation import Allocation, DeviceMemory, Pool, Term
@@ -11,7 +10,6 @@ from inferwise.memory.llama_cpp.beside import Beside, beside_the_model
 from inferwise.memory.llama_cpp.buffers import Buffers, Load, buffers
 from inferwise.memory.llama_cpp.compute import unmodelled
 from inferwise.memory.llama_cpp.flags import Flags, flags_of, offload_devices
-from inferwise.memory.llama_cpp.kv_cells import kv_bytes
 from inferwise.memory.llama_cpp.layers import Layers, layers_of, unknown_states
 from inferwise.memory.llama_cpp.placement import Placement, placed
 from inferwise.memory.llama_cpp.search import Room, fitted, max_context, max_slots
@@ -158,15 +156,13 @@ def _terms(case: Case, made: Buffers, beside: Beside) -> tuple[tuple[DeviceMemor
 
 
 def _pool(load: Load, made: Buffers) -> Pool:
-    """The KV cache of all devices: its cells as blocks of one token."""
-    layers, flags, cells = load.layers, load.flags, made.cells
+    """The caches of all devices: a cell a block, with its share of windows and states, which have fewer cells."""
+    cells = made.cells
     total = sum(uses.get("kv", 0) + uses.get("recurrent", 0) for uses in (*made.devices, made.host))
-    one = replace(cells, slots=1, streams=1, tokens=1, multiple=1)
-    per_kind = [kv_bytes(states, one, flags.kv, flags.index) for states in layers.states]
     return Pool(
         size_bytes=total,
         block_tokens=1,
-        block_bytes=sum(per_kind[kind] for kind in layers.pattern),
+        block_bytes=total // cells.total,
         tokens=cells.total,
         sequence_bytes=total // load.slots,
     )

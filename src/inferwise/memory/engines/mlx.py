@@ -211,12 +211,13 @@ def _device(case: Case, device: Accelerator, held: Held) -> DeviceMemory:
 def _pool(case: Case, held: Held) -> Pool:
     """The cache as it is at the context: blocks are the steps that it grows by."""
     grown = round_up(case.context, held.step)
+    one = int(held.cells.full_bytes(grown) * held.kv_share)
     return Pool(
-        size_bytes=case.batch * int(held.cells.full_bytes(grown) * held.kv_share),
+        size_bytes=case.batch * one,
         block_tokens=held.step,
         block_bytes=int(held.cells.full_bytes(held.step) * held.kv_share),
         tokens=case.batch * grown if held.cells.full else 0,
-        sequence_bytes=held.kv_bytes(case.context),
+        sequence_bytes=one,
     )
 
 

@@ -187,13 +187,13 @@ def _device(case: Case, device: Accelerator, held: Held, batch: int, context: in
 
 def _pool(case: Case, held: Held) -> Pool:
     """The cache as it is at the context: a token a block."""
-    one = case.batch * held.cells.full_bytes(case.context)
+    one = held.cells.full_bytes(case.context)
     return Pool(
-        size_bytes=one,
+        size_bytes=case.batch * one,
         block_tokens=1,
         block_bytes=int(held.cells.full_token),
         tokens=case.batch * case.context if held.cells.full else 0,
-        sequence_bytes=held.cells.full_bytes(case.context) + held.cells.sequence,
+        sequence_bytes=one,
     )
 
 
