@@ -19,7 +19,9 @@ V3 = "deepseek-ai/DeepSeek-V3"
 def test_fit_on_every_device(command: Command) -> None:
     assert command("fit", "llama-3.1-8b-instruct") == 0
     every = command.out
-    assert command("fit", LLAMA, "--gpu", "h100", "--all-gpus") == 0
+    assert command("fit", LLAMA, "--gpu", "h100", "--all-gpus") == 2
+    assert command("fit", LLAMA, "--gpu", "") == 2
+    assert command("fit", LLAMA, "--all-gpus") == 0
     assert command.out == every
     lines = every.splitlines()
     rows = {line.split()[0]: line.split() for line in lines if line and line.split()[0] in accelerators()}

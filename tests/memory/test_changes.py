@@ -54,7 +54,7 @@ def test_fewer_bits_come_first_widest() -> None:
     result = iw.fit("meta-llama/Llama-3.1-70B-Instruct", "h100")
     formats = {change.lever: change.flags for change in result.changes}
     assert formats["weight format"] == "--weights fp8"
-    assert formats["devices"] == "--count 2"
+    assert formats["devices"] == "--count 2 --tp 2"
 
 
 def test_nothing_is_offered_where_it_fits() -> None:

@@ -191,6 +191,8 @@ def _device(name: str, table: Table, known: Mapping[str, Accelerator]) -> Accele
         base = resized(base, values["memory_bytes"])
     if "dense_flops" in values:
         whole["dense_flops"] = {**base.dense_flops, **values["dense_flops"]}
+    if "reported_bytes" in values:  # what the user's driver says counts before what CUDA said of the base
+        whole |= {"cuda_bytes": None, "reported_by": whole["source"]}
     if "source" not in values:
         whole["source"] = f"{whole['source']}, as {base.slug} otherwise ({base.source})"
     return _checked(table, replace(base, slug=name, aliases=(), **whole))

@@ -63,11 +63,13 @@ def fit(
         "settings": flags.settings(hardware.used_gib()),
         **extras.load(),
     }
-    if model is None and (all_gpus or not hardware.gpu):
+    if all_gpus and hardware.gpu is not None:
+        raise BadInput("--all-gpus and --gpu", remedy="give one of them")
+    if model is None and (all_gpus or hardware.gpu is None):
         raise BadInput("no model named", remedy="give one, or a device by --gpu to see what it runs")
     if model is None:
         return _what_runs(hardware.node(), asked, every=every, json=json)
-    if all_gpus or not hardware.gpu:
+    if all_gpus or hardware.gpu is None:
         return _where_it_runs(model, hardware, asked, json=json)
     return _one(model, hardware, asked, explain=explain, json=json)
 
@@ -101,11 +103,12 @@ def _where_it_runs(model: str, hardware: Hardware, asked: dict[str, Any], *, jso
     from inferwise.read.resolve import resolve
     from inferwise.report.survey import hardware_text
     from inferwise.report.tables import to_json
+    from inferwise.spec.hardware import Host
 
     if hardware.count is not None:
         raise BadInput("a count needs a device", remedy="name it by --gpu; without one, counts are found")
     spec = resolve(model)
-    rows = over_hardware(spec, accelerators().values(), degrees=hardware.degrees(), **asked)
+    rows = over_hardware(spec, accelerators().values(), hardware.host(Host()), degrees=hardware.degrees(), **asked)
     if json:
         print(to_json({"schema": "inferwise/fits/2", "model": spec.name, "devices": [row.to_dict() for row in rows]}))
     else:

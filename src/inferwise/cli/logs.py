@@ -24,7 +24,7 @@ def logs(
     file
         The log.
     """
-    from inferwise.errors import InferwiseError
+    from inferwise.errors import BadInput, InferwiseError
     from inferwise.evidence.log_case import case_of
     from inferwise.evidence.log_comparison import compare
     from inferwise.evidence.logs import read_log
@@ -37,8 +37,8 @@ def logs(
     try:
         comparison = compare(log, allocate(case_of(log, model=model, gpu=gpu)))
     except InferwiseError as error:
-        if model or gpu:
-            raise
         why_not = error.line()
     print(to_json(log_dict(log, comparison, why_not)) if json else log_text(log, comparison, why_not))
+    if why_not and (model or gpu):  # what the user gave does not do
+        raise BadInput(why_not)
     return 0

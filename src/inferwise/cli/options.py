@@ -11,7 +11,7 @@ from inferwise.errors import BadInput
 
 if TYPE_CHECKING:
     from inferwise.spec.engine import Engine, Lora, Settings
-    from inferwise.spec.hardware import Node
+    from inferwise.spec.hardware import Host, Node
     from inferwise.spec.state import StateLayout
 
 Json = Annotated[bool, Parameter(help="Print JSON.", negative="")]
@@ -33,7 +33,9 @@ class Load:
     """What is asked of a deployment at once."""
 
     context: Annotated[int | None, option("Tokens of a sequence, prompt and answer together (default: 8192).")] = None
-    input: Annotated[int | None, option("Tokens of a prompt; with --output, instead of --context.")] = None
+    input: Annotated[
+        int | None, option("Tokens of a prompt; with --output the sequence, unless --context leaves more.")
+    ] = None
     output: Annotated[int | None, option("Tokens of an answer.")] = None
     batch: Annotated[int | None, option("Sequences held at once (default: 1).")] = None
     concurrency: Annotated[int | None, option("Requests in flight, the same as --batch.")] = None
@@ -95,12 +97,12 @@ class Hardware:
     """The devices, and how a model is dealt over them."""
 
     gpu: Annotated[
-        str,
+        str | None,
         option(
             "Device, machine or both: rtx-4090, dgx-h100, rtx-3090+rtx-3060, mine.toml, `this` for the machine at hand "
             "(default: every device that we know)."
         ),
-    ] = ""
+    ] = None
     count: Annotated[int | None, option("How many of the device.")] = None
     tp: Annotated[int | None, option("Tensor-parallel devices (default: as many as divide the heads).")] = None
     pp: Annotated[int | None, option("Pipeline stages.")] = None
@@ -130,10 +132,16 @@ class Hardware:
 
         from inferwise.memory.ask import node_named
 
-        found = node_named(self.gpu, self.count)
-        if self.host_memory is not None:
-            found = replace(found, host=replace(found.host, memory_bytes=gib_bytes("host-memory", self.host_memory)))
-        return found
+        found = node_named(self.gpu or "", self.count)
+        return replace(found, host=self.host(found.host))
+
+    def host(self, known: Host) -> Host:
+        """What is known of the host, with the memory that the user gives it. Raises BadInput."""
+        from dataclasses import replace
+
+        if self.host_memory is None:
+            return known
+        return replace(known, memory_bytes=gib_bytes("host-memory", self.host_memory))
 
 
 @Parameter(name="*")

@@ -13,7 +13,6 @@ from inferwise.memory.allocation import Allocation, Term
 from inferwise.spec.hardware import Kind
 from inferwise.units import GIB, MIB, human_bytes
 
-GRAPHS_IN_BUDGET = (0, 21)  # vLLM takes graphs off the pool since 0.21 (gpu_worker.py, determine_available_memory)
 NAMES = {
     "weights": ("weights",),
     "weights + non-torch": ("weights", "non-torch"),
@@ -151,7 +150,7 @@ def _remainder(log: EngineLog, allocation: Allocation) -> list[Row]:
     device = min(allocation.devices, key=lambda each: each.capacity_bytes)
     share = log.utilization or allocation.case.setting("gpu_memory_utilization")
     budget = round(share * (log.total_bytes or device.capacity_bytes))
-    names = ["activations", "non-torch", *(["graphs"] if _graphs_in_budget(log) else [])]
+    names = ["activations", "non-torch", *(["graphs"] if _graphs_in_budget(allocation) else [])]
     row = bytes_row(
         " + ".join(names),
         "",
@@ -169,9 +168,9 @@ def _unprinted(log: EngineLog) -> bool:
     return not log.sizes("activations") and not log.sizes("non_torch") and not log.sizes("weights + non_torch")
 
 
-def _graphs_in_budget(log: EngineLog) -> bool:
-    numbers = (log.version or "").split(".")[:2]
-    return len(numbers) == 2 and all(n.isdigit() for n in numbers) and tuple(map(int, numbers)) >= GRAPHS_IN_BUDGET
+def _graphs_in_budget(allocation: Allocation) -> bool:
+    """Whether the log's version takes CUDA graphs off the pool."""
+    return bool(allocation.case.engine.defaults.get("graphs_in_pool"))
 
 
 def _explained_pool(pool: Row, rows: list[Row], log: EngineLog, allocation: Allocation) -> Row:
@@ -179,7 +178,9 @@ def _explained_pool(pool: Row, rows: list[Row], log: EngineLog, allocation: Allo
     if pool.difference is None or pool.equal:
         return pool
     others = [
-        (row.term, row.difference) for row in rows if row.term in _budget(log) and row.difference and not row.equal
+        (row.term, row.difference)
+        for row in rows
+        if row.term in _budget(log, allocation) and row.difference and not row.equal
     ]
     parts = [f"{term} {-difference / GIB:+.2f} GiB" for term, difference in others]
     device = min(allocation.devices, key=lambda each: each.capacity_bytes)
@@ -194,14 +195,14 @@ def _explained_pool(pool: Row, rows: list[Row], log: EngineLog, allocation: Allo
     return _explained(pool, f"it is what the others leave: {', '.join(parts)}") if parts else pool
 
 
-def _budget(log: EngineLog) -> list[str]:
+def _budget(log: EngineLog, allocation: Allocation) -> list[str]:
     """The terms that come off the pool. SGLang leaves activations and graphs outside the static share."""
     if log.engine == "sglang":
         return ["weights", "recurrent"]
     names = ["weights", "activations", "non-torch", "weights + non-torch", "activations + non-torch"]
     if any(row == "weights + non-torch" for row in (folded(term.name) for term in log.terms)):
         names = names[1:]  # counted in the sum
-    return [*names, "graphs", "activations + non-torch + graphs"] if _graphs_in_budget(log) else names
+    return [*names, "graphs", "activations + non-torch + graphs"] if _graphs_in_budget(allocation) else names
 
 
 def _counts(log: EngineLog, allocation: Allocation) -> Iterator[Row]:

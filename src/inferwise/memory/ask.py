@@ -25,7 +25,11 @@ LOAD = ("context", "batch", "weights", "kv", "state", "engine", "engine_version"
 
 def node_named(text: str, count: int | None = None) -> Node:
     """The hardware that a text names; `this` is the machine at hand. Raises BadInput, UnknownName, WorldFailed."""
-    return this_node(detect()) if text == "this" else hardware(text, count)
+    if text != "this":
+        return hardware(text, count)
+    if count is not None:
+        raise BadInput("a count of the machine at hand", remedy="leave it out: all of its devices are taken")
+    return this_node(detect())
 
 
 def ask(model: Model | str, gpu: str, count: int | None = None, **values: Any) -> Case:

@@ -122,6 +122,13 @@ def _limits(case: Case, allocation: Allocation) -> Iterator[Step]:
     if case.engine.name in ONE_PROCESS:
         return
     own = {name: value for name, value, _ in allocation.settings}
+    free = min(1 - case.used_bytes(each) / each.capacity_bytes for each in case.devices)
+    share = int(free * 100) / 100
+    if 0 < share < own.get("gpu_memory_utilization", 0):  # others hold a part of what it wants
+        settings = replace(case.settings, gpu_memory_utilization=share)
+        yield f"--gpu-memory-utilization {share:g}", replace(case, settings=settings)
+    if case.batch > own.get("max_num_seqs", case.batch):
+        yield f"--max-num-seqs {case.batch}", replace(case, settings=replace(case.settings, max_num_seqs=case.batch))
     tried: dict[str, Any] = {}
     words = ""
     for name, values in (
@@ -167,8 +174,15 @@ def _devices(case: Case) -> Iterator[Step]:
         return
     count = count * 2 if count & (count - 1) == 0 else 1 << count.bit_length()
     while count <= MAX_COUNT:
-        yield f"--count {count}", _on(case, device, count)
+        more = _on(case, device, count)
+        yield f"--count {count}{_degrees(more)}", more
         count *= 2
+
+
+def _degrees(case: Case) -> str:
+    """The degrees to type: all that are not 1, as others may have been given before."""
+    names = ("tp", "pp", "ep", "dp", "cp")
+    return "".join(f" --{name} {getattr(case.parallel, name)}" for name in names if getattr(case.parallel, name) > 1)
 
 
 def _bigger(case: Case) -> Iterator[Step]:

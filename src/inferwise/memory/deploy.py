@@ -36,6 +36,8 @@ def deployment(
     parallelism; what they leave of the node's devices runs further replicas. load: the other fields of Case. Raises
     BadInput, UnknownName.
     """
+    if load.get("weights") and conversion(load["weights"]) is not None:
+        load["weights"] = load["weights"].lower()  # of GGUF's mixes the case is part of the name
     name = engine or default_engine(model, node, load.get("weights"))
     made = engine_of(name, engine_version)
     given = {key: value for key, value in (degrees or {}).items() if value is not None}

@@ -16,10 +16,11 @@ from inferwise.memory.weights import description, formatted_tensors
 from inferwise.read.resolve import from_catalog
 from inferwise.spec.deployment import Parallel, pipeline_stages
 from inferwise.spec.engine import Settings
-from inferwise.spec.hardware import Accelerator, Kind, Market, Node
+from inferwise.spec.hardware import Accelerator, Host, Kind, Market, Node
 from inferwise.spec.model import Model
 
 GGUF_ENGINES = ("llama.cpp", "ollama")
+NO_HOST = Host()
 MOST_NODES = 2  # machines that are tried together where one does not hold it
 
 
@@ -42,18 +43,21 @@ class Holds:
             "max_batch": held.max_batch if held else 0,
             "max_context": held.max_context if held else 0,
             "total_bytes": held.fullest.total_bytes if held else None,
+            "host_bytes": held.host_bytes if held else None,
             "why": self.why,
         }
 
 
-def over_hardware(model: Model, devices: Iterable[Accelerator], **asked: Any) -> list[Holds]:
+def over_hardware(model: Model, devices: Iterable[Accelerator], host: Host = NO_HOST, **asked: Any) -> list[Holds]:
     """For each device the smallest number of it that holds the case, or the one that `degrees` need.
 
     asked: as of `deployment`. Raises BadInput, UnknownName for what no device could run.
     """
     known = list(devices)
     check_asked(model, known[:1], asked)
-    return [_smallest(model, device, asked) for device in known]
+    if host.memory_bytes is None:  # nothing is left to a host of which nothing is known
+        asked = {**asked, "settings": replace(asked.get("settings") or Settings(), fit=False)}
+    return [_smallest(model, device, host, asked) for device in known]
 
 
 def check_asked(model: Model, devices: Sequence[Accelerator], asked: dict[str, Any]) -> None:
@@ -65,12 +69,12 @@ def check_asked(model: Model, devices: Sequence[Accelerator], asked: dict[str, A
     next(iter(formatted_tensors(model, asked.get("weights"))))
 
 
-def _smallest(model: Model, device: Accelerator, asked: dict[str, Any]) -> Holds:
+def _smallest(model: Model, device: Accelerator, host: Host, asked: dict[str, Any]) -> Holds:
     """The smallest power of two (or what a node has) of a device that holds the case."""
     why = ""
     for count in _counts(device, asked.get("degrees") or {}):
         try:
-            allocation = allocate(deployment(model, Node(devices=(device,) * count), **asked))
+            allocation = allocate(deployment(model, Node(devices=(device,) * count, host=host), **asked))
         except InferwiseError as error:
             why = why or error.what
             continue
@@ -125,11 +129,15 @@ def over_catalog(node: Node, **asked: Any) -> list[Runs]:
     """Every catalog model that a node runs, the largest first, each in the widest format that it holds.
 
     Models of equal shape are one row. Formats below four bits come last: a smaller model in a wider format is usually
-    the better one. asked: as of `deployment`; `weights` fixes the format.
+    the better one. Models that were made for shorter texts than asked for are left out. asked: as of `deployment`;
+    `weights` fixes the format.
     """
     asked = {"engine": home_engine(node)} | {name: value for name, value in asked.items() if value is not None}
     found = []
+    context = asked.get("context") or 0
     for model, names in _shapes():
+        if model.max_context and model.max_context < context:
+            continue
         allocation = _best(model, node, asked)
         if allocation is not None:
             found.append(Runs(model, names, allocation))
@@ -167,11 +175,9 @@ def _best(model: Model, node: Node, asked: dict[str, Any]) -> Allocation | None:
     fixed = asked.get("weights")
     room = sum(device.capacity_bytes for device in node.devices)
     settings = replace(asked.get("settings") or Settings(), fit=False)
-    parameters = model.parameters
     for weights in [fixed] if fixed else _formats(model, node, asked.get("engine")):
-        own = 4 if model.quantization else 16
-        if not fixed and parameters * _BITS.get(str(weights).lower(), own) > 8 * room:
-            continue  # the weights alone are more than all devices
+        if weights and not _may_hold(model, weights, room):
+            continue
         try:
             allocation = allocate(deployment(model, node, **{**asked, "weights": weights, "settings": settings}))
         except InferwiseError:
@@ -181,9 +187,16 @@ def _best(model: Model, node: Node, asked: dict[str, Any]) -> Allocation | None:
     return None
 
 
-# Bits a parameter takes at least, to pass over what cannot fit without counting it.
-_BITS = {"q8_0": 8.4, "q6_k": 6.5, "q5_k_m": 5.3, "q4_k_m": 4.5, "q3_k_m": 3.5, "q2_k": 2.6, "fp8": 7.9, "int4": 3.9}
 _COARSE = ("q3", "q2", "iq3", "iq2", "iq1", "tq")
+
+
+def _may_hold(model: Model, weights: str, room: int) -> bool:
+    """Whether it is worth counting: the decoder's matrices alone, at half the bits that a format's name says."""
+    bits = next((int(digit) for digit in weights if digit.isdigit()), 0)
+    if not bits or weights.lower().startswith(("bf16", "fp16", "fp32")):
+        bits = 2
+    matrices = sum(t.elements * n for t, n in model.counted_tensors(("decoder",)) if t.linear)
+    return matrices * bits // 16 <= room
 
 
 def _formats(model: Model, node: Node, engine: str | None) -> list[str | None]:

@@ -12,6 +12,8 @@ from inferwise.spec.rotary import RotaryTable
 
 # No table, and none of learned positions either: ALiBi, or no positions at all.
 WITHOUT = ("bloom", "mpt", "nemotron_h", "jamba")
+# Three positions a token, whatever the config says of sections (vLLM, rotary_embedding/mrope.py): four times the rows.
+MROPE = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe")
 SCALED = ("linear", "dynamic", "yarn", "deepseek_yarn")  # tables longer than what the model was first made for
 MAX_POSITIONS = 2**31
 
@@ -28,9 +30,11 @@ def rotary_tables(config: Mapping[str, Any], model: Model) -> tuple[RotaryTable,
     if none or _learned(model):
         return ()
     tables = set()
-    for parameters, windowed in _kinds(text):
+    top = {name: text[name] for name in ("original_max_position_embeddings",) if name in text}
+    for own, windowed in _kinds(text):
+        parameters = {**top, **own}
         for width in _widths({**text, **parameters}, model, windowed):
-            tables.add(RotaryTable(_positions(parameters, model.max_context or 0), width))
+            tables.add(RotaryTable(_positions(parameters, model.max_context or 0, model.family), width))
     return tuple(sorted((t for t in tables if t.positions and t.width), key=lambda t: (t.positions, t.width)))
 
 
@@ -65,7 +69,8 @@ def _kinds(text: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], bool | 
 
 def _widths(text: Mapping[str, Any], model: Model, windowed: bool | None) -> set[int]:
     """Rotated widths of the heads of the decoder's layers."""
-    share = _number(text.get("partial_rotary_factor", text.get("rotary_pct")), 1.0)
+    share = 0.5 if model.family == "chatglm" else 1.0  # half of each head
+    share = _number(text.get("partial_rotary_factor", text.get("rotary_pct")), share)
     widths = set()
     for layer in model.decoder.kinds:
         for block in layer.blocks:
@@ -78,7 +83,7 @@ def _widths(text: Mapping[str, Any], model: Model, windowed: bool | None) -> set
     return widths
 
 
-def _positions(parameters: Mapping[str, Any], positions: int) -> int:
+def _positions(parameters: Mapping[str, Any], positions: int, family: str) -> int:
     """Rows of a table."""
     kind = parameters.get("rope_type", parameters.get("type"))
     factor = _number(parameters.get("factor"), 1.0)
@@ -88,7 +93,7 @@ def _positions(parameters: Mapping[str, Any], positions: int) -> int:
         positions = int(base * factor)
     elif kind in ("longrope", "su"):
         positions += original
-    if "mrope_section" in parameters:
+    if "mrope_section" in parameters or family in MROPE:
         positions *= 4
     return min(positions, MAX_POSITIONS)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from inferwise.memory.survey import Holds, Runs
@@ -42,7 +43,8 @@ def hardware_text(model: Model, rows: Sequence[Holds], context: int, batch: int)
 
 def catalog_text(node: Node, rows: Sequence[Runs], most: int | None = 40) -> str:
     """What a machine runs, the largest models first."""
-    names = " + ".join(dict.fromkeys(device.name for device in node.devices))
+    counts = Counter(device.name for device in node.devices)
+    names = " + ".join(f"{count} x {name}" if count > 1 else name for name, count in counts.items())
     if not rows:
         return f"{names}: holds no model of the catalog"
     header = ("model", "parameters", "active", "weights", "memory", "sequences", "longest context")

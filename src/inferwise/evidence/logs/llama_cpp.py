@@ -76,7 +76,7 @@ CACHE = re.compile(r"MiB \( {0,20}(\d{1,12}) cells, {1,20}\d{1,6} layers, {1,20}
 SELF = re.compile(rf"KV self size {{0,40}}= {{0,40}}{NUMBER} (MiB)")
 KEY_VALUE = re.compile(r"K \((\w{1,12})\).{0,60}?V \((\w{1,12})\)")
 LATENT = re.compile(r"c\^KV \((\w{1,12})\)")
-BUILD = re.compile(r"(?:build: |build_info: |version: |\bbuild = )b?([1-9]\d{0,8})\b")
+BUILD = re.compile(r"(?:build: |build_info: |version: |\bbuild = )b?([1-9]\d{1,8})\b(?![.]|-\d\d-)")
 USING = re.compile(
     r"using device (\w{1,40})(?:\[[^\]]{0,80}\])? \((.{1,100}?)\)(?: \([^)]{0,40}\))? - (\d{1,9}) MiB free"
 )

@@ -52,9 +52,10 @@ def allocate(case: Case) -> Allocation:
     notes = _notes(case, layers, flags, where)
     if "repacked weights" in made.host and any(device.vendor not in AVX2 for device in case.devices):
         notes.append("which formats are repacked follows the processor: those of x86-64 with AVX2 are taken")
-    if where.runs and _chosen(case, flags) and (where.host or where.host_experts):
+    partly = where.runs and (where.host or where.host_experts)
+    if partly and _chosen(case, flags) and flags.build["fit_min_context"]:
         notes.append(_shorter(load, flags, room))
-    longest = max_context(load, where, room, MAX_TOKENS)
+    longest = max_context(load, where, room, MAX_TOKENS) if flags.slots >= case.batch else 0
     slots = max_slots(load, where, room, int(flags.build["max_slots"]))
     devices, host = _terms(case, made, beside)
     return Allocation(
@@ -76,16 +77,19 @@ def room_of(case: Case, flags: Flags, beside: Beside) -> Room:
     devices = offload_devices(case)
     rooms = [each.capacity_bytes - case.used_bytes(each) - beside.on(index) for index, each in enumerate(devices)]
     host = case.node.host.memory_bytes
-    if shared := unified(case):  # what the GPU may not take is the host's, and is all that it has
-        host = max(0, shared.memory_bytes - shared.capacity_bytes) if shared.gpu_limit_bytes else None
+    together = None
+    if any(device.kind is Kind.UNIFIED for device in case.devices):  # the same memory: it has one limit for both
+        host = None
+        together = sum(_whole(each) - case.used_bytes(each) for each in devices)
+        together -= sum(beside.on(index) for index in range(len(devices)))
     if not devices and case.devices:
         host = case.devices[0].capacity_bytes - case.used_bytes(case.devices[0]) - beside.on(0)
-    return Room(devices=tuple(rooms), host=host)
+    return Room(devices=tuple(rooms), host=host, shared=together)
 
 
-def unified(case: Case) -> Accelerator | None:
-    """The device whose memory is the host's as well."""
-    return next((device for device in case.devices if device.kind is Kind.UNIFIED), None)
+def _whole(device: Accelerator) -> int:
+    """All memory of a machine whose GPU shares it: more than the GPU may take, where that is limited."""
+    return device.memory_bytes if device.gpu_limit_bytes else device.capacity_bytes
 
 
 def placement(case: Case, load: Load, room: Room) -> Placement:
@@ -99,6 +103,7 @@ def placement(case: Case, load: Load, room: Room) -> Placement:
         flags.shares if room.devices else (),
         flags.cpu_moe,
         split=flags.split,
+        output_first=flags.build["output_first"],
     )
 
 
@@ -127,11 +132,10 @@ def _problems(case: Case, made: Buffers, room: Room) -> list[str]:
             found.append(f"{name} (device {index}) is short of {human_bytes(over)}")
     if room.host is not None and (over := sum(made.host.values()) - room.host) > 0:
         found.append(f"the host is short of {human_bytes(over)}")
-    if shared := unified(case):
+    if room.shared is not None:
         taken = sum(made.device_total(index) for index in range(len(room.devices))) + sum(made.host.values())
-        over = taken + case.used_bytes(shared) - shared.memory_bytes
-        if over > 0:
-            found.append(f"{shared.name}: its memory is short of {human_bytes(over)} for GPU and host together")
+        if taken > room.shared:
+            found.append(f"GPU and host share a memory that is short of {human_bytes(taken - room.shared)}")
     slots = case.settings.parallel_slots
     if slots is not None and slots < case.batch:
         found.append(f"{slots} slots hold {slots} of {case.batch} sequences")

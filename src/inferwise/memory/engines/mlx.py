@@ -21,8 +21,6 @@ from inferwise.spec.attention import Attention, LatentAttention
 from inferwise.spec.deployment import Parallel
 from inferwise.spec.hardware import Accelerator
 from inferwise.spec.model import MAX_TOKENS, Model
-from inferwise.spec.quantization import Quantization
-from inferwise.spec.weight_formats import WeightFormat, packed
 from inferwise.units import human_bytes, round_up
 
 QUANTISED = {"int8": 8, "int4": 4}
@@ -138,16 +136,8 @@ def _dealt(case: Case) -> Case:
         count = min(len(case.devices), len(case.model.decoder.pattern))
         case = replace(case, parallel=Parallel(pp=count), node=replace(case.node, devices=case.devices[:count]))
     if case.weights in QUANTISED:
-        model = in_groups(case.model, QUANTISED[case.weights], case.engine.defaults["weight_group"])
-        case = replace(case, model=model, weights=None)
+        case = replace(case, weights=f"mlx_int{QUANTISED[case.weights]}")
     return case
-
-
-def in_groups(model: Model, bits: int, group: int) -> Model:
-    """A model as mlx_lm.convert quantises it: linear weights and embeddings, 16 bits of scale and of offset a group."""
-    words, size = packed(bits)
-    made = WeightFormat(name=f"mlx_int{bits}", block=words, block_bytes=size, scale_bits=32, tile=(1, group))
-    return replace(model, quantization=Quantization(method="mlx", default=made, whole=True, towers=False), stored=None)
 
 
 def _held(case: Case, stage: Stage, chunk: int) -> Held:

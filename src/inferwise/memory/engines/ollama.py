@@ -33,6 +33,7 @@ def _defaults(case: Case) -> dict[str, object]:
         **build,
         "gpu_layers": newest["gpu_layers"],
         "fit": True,
+        "fit_experts": False,  # it leaves whole layers on the host (Ollama, llm/server.go)
         "fit_margin_bytes": own["minimum_bytes"] + own["overhead_bytes"],
         "flash_attention": own["flash_attention"],
         "kv_unified": own["kv_unified"],

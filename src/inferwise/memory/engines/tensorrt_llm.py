@@ -25,6 +25,7 @@ from inferwise.memory.parts.speculation import draft_stage, draft_states
 from inferwise.memory.parts.tiers import refuse_offload, tiers
 from inferwise.memory.parts.torch_memory import StepShape, activation_peak, loaded_weights
 from inferwise.memory.placement import Stage, stages
+from inferwise.memory.search import largest
 from inferwise.spec.hardware import Accelerator
 from inferwise.spec.model import MAX_TOKENS
 from inferwise.units import ceil_div, human_bytes
@@ -157,7 +158,17 @@ def _allocation(
     devices = tuple(_device(case, device, held[index // tp], pools[index]) for index, device in enumerate(case.devices))
     starts = all(size > 0 for size in sized) and all(each.free_bytes >= 0 for each in devices)
     most = sequences_in(flags, cells, mine, case.context, in_pool) if starts else 0
-    longest = longest_in(flags, cells, mine, ceil_div(case.batch, dp), in_pool) if starts else 0
+    rows = ceil_div(case.batch, dp)
+    longest = longest_in(flags, cells, mine, rows, in_pool) if starts else 0
+    if starts and cells.windows:  # the pools of windows are dealt by the length
+
+        def holds(tokens: int) -> bool:
+            longer = replace(flags, length=tokens)
+            pools = pools_of(longer, cells, sized[poorest])
+            return sequences_in(longer, cells, pools, tokens, in_pool) >= rows
+
+        longest = largest(holds, MAX_TOKENS)
+        longest = None if longest == MAX_TOKENS else longest
     if cells.sequence and not in_pool:  # slots for max_batch_size
         most = min(most, flags.sequences)
         longest = longest if ceil_div(case.batch, dp) <= flags.sequences else 0

@@ -136,10 +136,13 @@ def _allocation(case: Case, limits: Limits, ranks: list[Rank], held: list[Stage]
     """The whole: the rank with the fewest blocks, what fits, and why not."""
     poorest, dp = _poorest(ranks), case.parallel.dp
     pages, pool_bytes = poorest.pages, max(poorest.pool_bytes, 0)
-    most = _most(case, ranks)
+    held_at_once = _most(case, ranks)
+    most = min(held_at_once, limits.sequences * dp)
     longest = pages.longest(pool_bytes, ceil_div(case.batch, dp)) if poorest.pool_bytes > 0 else 0
     if limits.by_context:
         longest = _longest(case, held, longest)
+    if not all(_starts(case, limits, rank) for rank in ranks):
+        most, longest = 0, 0
     pool = Pool(
         size_bytes=pool_bytes,
         block_tokens=pages.block_tokens,
@@ -150,8 +153,8 @@ def _allocation(case: Case, limits: Limits, ranks: list[Rank], held: list[Stage]
     notes = [*case.engine.notes, *pages.notes]
     if any(device.architecture != "Hopper" for device in case.devices):
         notes.append("non-torch memory is that of H100s with NVLink: here it was not measured")
-    if min(most, case.batch) > limits.sequences * dp:
-        notes.append(f"max_num_seqs is {limits.sequences:,}: at most {limits.sequences * dp:,} sequences run at once")
+    if held_at_once > limits.sequences * dp:
+        notes.append(f"the pool would hold {held_at_once:,} sequences; max_num_seqs lets {limits.sequences * dp:,} run")
     beside = tiers(case, sum(rank.offloaded_bytes for rank in ranks))
     return Allocation(
         case=case,
@@ -165,6 +168,13 @@ def _allocation(case: Case, limits: Limits, ranks: list[Rank], held: list[Stage]
         settings=limits.origins,
         notes=tuple(dict.fromkeys(notes)),
     )
+
+
+def _starts(case: Case, limits: Limits, rank: Rank) -> bool:
+    """Whether a device has the engine's share free, and room for what lies outside of it."""
+    memory = rank.memory
+    share = int(limits.utilization * memory.capacity_bytes)
+    return memory.free_bytes >= 0 and share <= memory.capacity_bytes - case.used_bytes(memory.device)
 
 
 def _poorest(ranks: list[Rank]) -> Rank:
@@ -213,7 +223,9 @@ def _problems(case: Case, limits: Limits, ranks: list[Rank], pool: Pool, most: i
             )
         elif memory.free_bytes < 0 < rank.pool_bytes:
             problems.append(f"{memory.device.name}: {human_bytes(-memory.free_bytes)} more than the device has")
-    if not problems and most < case.batch:
+    if not problems and most < case.batch and case.batch > limits.sequences * case.parallel.dp:
+        problems.append(f"max_num_seqs {limits.sequences:,} lets no {case.batch:,} sequences run at once")
+    elif not problems and most < case.batch:
         held = f"{most:,} of {case.batch:,} sequences" if most else "not one sequence"
         problems.append(
             f"a pool of {human_bytes(pool.size_bytes)} holds {held} of {case.context:,} tokens "

@@ -47,16 +47,26 @@ def split_points(free: Sequence[float]) -> list[float]:
     return [end / total for end in accumulate(free)]
 
 
-def placed(count: int, gpu_layers: int, shares: Sequence[float], cpu_moe: int, *, split: str = "layer") -> Placement:
+def placed(
+    count: int,
+    gpu_layers: int,
+    shares: Sequence[float],
+    cpu_moe: int,
+    *,
+    split: str = "layer",
+    output_first: bool = True,
+) -> Placement:
     """The placement of `count` layers and the output: the last `gpu_layers` of them over devices in these shares.
 
-    A layer goes to the device in whose share its place among the offloaded ones falls.
+    A layer goes to the device in whose share its place among the offloaded ones falls. output_first: whether the
+    output is the first that goes to a device, or follows the layers (builds before pull request 18148).
     """
-    offloaded = min(gpu_layers, count + 1) if shares else 0
-    first, devices = count + 1 - offloaded, len(shares)
+    end = count + 1 if output_first or gpu_layers > count else count
+    offloaded = min(gpu_layers, end) if shares else 0
+    first, devices = end - offloaded, len(shares)
     if not offloaded:
         return Placement(host=count, runs=((count, count),) * devices, output=HOST, host_experts=min(cpu_moe, count))
-    stops, parts = [count + 1] * devices, tuple[float, ...]()
+    stops, parts = [end] * devices, tuple[float, ...]()
     if split == "layer" and devices > 1:
         points = [*split_points(shares)[:-1], 2.0]  # the last device takes what rounding leaves
         where = [bisect_right(points, index / offloaded) for index in range(offloaded)]
@@ -68,7 +78,7 @@ def placed(count: int, gpu_layers: int, shares: Sequence[float], cpu_moe: int, *
     return Placement(
         host=min(first, count),
         runs=tuple((min(start, count), min(stop, count)) for start, stop in zip(starts, stops, strict=True)),
-        output=next(index for index, stop in enumerate(stops) if stop == count + 1),
+        output=next((index for index, stop in enumerate(stops) if stop == count + 1), HOST),
         host_experts=min(cpu_moe, count),
         shares=parts,
     )

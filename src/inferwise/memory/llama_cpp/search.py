@@ -13,20 +13,27 @@ MULTIPLE = 256  # tokens: cells come in such
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
-    """Bytes that each device and the host have for llama.cpp's buffers; None: the host's memory is not known."""
+    """Bytes that each device and the host have for llama.cpp's buffers; None: the host's memory is not known.
+
+    shared: of devices that share it with the host, what they and it may take together.
+    """
 
     devices: tuple[int, ...]
     host: int | None
+    shared: int | None = None
 
     def less(self, margin: int) -> Room:
         """With so much of each device left free."""
-        return Room(devices=tuple(size - margin for size in self.devices), host=self.host)
+        return replace(self, devices=tuple(size - margin for size in self.devices))
 
     def spare(self, made: Buffers) -> int:
         """The least that any of them has left; negative: what is missing."""
         left = [room - made.device_total(index) for index, room in enumerate(self.devices)]
         if self.host is not None:
             left.append(self.host - sum(made.host.values()))
+        if self.shared is not None:
+            devices = sum(made.device_total(index) for index in range(len(self.devices)))
+            left.append(self.shared - devices - sum(made.host.values()))
         return min(left, default=0)
 
 
@@ -39,17 +46,20 @@ def fitted(load: Load, room: Room) -> Placement:
     count, load = len(layers.pattern), replace(load, rough=True)
 
     def at(gpu_layers: int, cpu_moe: int) -> Placement:
-        return placed(count, gpu_layers, flags.shares, cpu_moe, split=flags.split)
+        return placed(
+            count, gpu_layers, flags.shares, cpu_moe, split=flags.split, output_first=flags.build["output_first"]
+        )
 
     def fits(where: Placement) -> bool:
-        return Room(devices=room.devices, host=None).spare(buffers(load, where)) >= 0
+        return replace(room, host=None, shared=None).spare(buffers(load, where)) >= 0
 
+    experts = any(layers.experts) and flags.build["fit_experts"]
     whole = at(count + 1, flags.cpu_moe)
     if fits(whole):
         return whole
-    if any(layers.experts) and fits(at(count + 1, count)):
+    if experts and fits(at(count + 1, count)):
         return at(count + 1, least(lambda cpu_moe: fits(at(count + 1, cpu_moe)), flags.cpu_moe, count))
-    cpu_moe = count if any(layers.experts) else flags.cpu_moe
+    cpu_moe = count if experts else flags.cpu_moe
     missing = least(lambda held_back: fits(at(count + 1 - held_back, cpu_moe)), 0, count + 1)
     return at(count + 1 - missing, cpu_moe)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from inferwise.errors import BadInput
 from inferwise.memory.allocation import Term
 from inferwise.memory.case import Case
+from inferwise.spec.hardware import Kind
 from inferwise.units import human_bytes
 
 
@@ -22,6 +23,9 @@ class Tiers:
 def tiers(case: Case, offloaded_bytes: int = 0) -> Tiers:
     """The tiers of a case; `offloaded_bytes` of weights in all, over its devices."""
     settings, host = case.settings, case.node.host
+    shared = next((each for each in case.devices if each.kind in (Kind.CPU, Kind.UNIFIED)), None)
+    if shared is not None and (offloaded_bytes or settings.offload_kv_bytes):
+        raise BadInput(f"{shared.name} shares the host's memory", remedy="offload nothing: it is the same memory")
     above = [
         Term("offloaded weights", offloaded_bytes, "pinned; streamed over PCIe each step"),
         Term("kv tier", settings.offload_kv_bytes, "cache that leaves the devices"),
