@@ -67,3 +67,59 @@ def test_a_context_past_the_models_is_marked() -> None:
 
     text = fit_text(iw.fit(LLAMA, "h100", context=200_000))
     assert "200,000 tokens are more than the 131,072 that the model was made for" in text
+
+
+@pytest.mark.parametrize(
+    ("model", "gpu", "values", "fits"),
+    [
+        # What the GPU of a Mac may take is a cap on it, not a part taken from the host.
+        ("meta-llama/Llama-3.3-70B-Instruct", "apple-m4-max-128gb", {"weights": "Q4_K_M", "gpu_layers": 0}, True),
+        ("meta-llama/Llama-3.3-70B-Instruct", "apple-m4-max-64gb", {"weights": "Q8_0", "engine": "llama.cpp"}, False),
+        # GPU and host together have what the driver gives, not what the datasheet says.
+        ("Qwen/Qwen3-235B-A22B", "dgx-spark", {"weights": "Q4_0", "engine": "llama.cpp", "gpu_layers": 84}, False),
+    ],
+)
+def test_a_memory_that_gpu_and_host_share_is_counted_once(
+    model: str, gpu: str, values: dict[str, object], fits: bool
+) -> None:
+    held = iw.fit(model, gpu, **values).allocation  # type: ignore[arg-type]
+    assert held.fits == fits
+    device = held.devices[0]
+    together = sum(each.total_bytes for each in held.devices) + held.host_bytes
+    whole = device.device.memory_bytes if device.device.gpu_limit_bytes else device.capacity_bytes
+    assert (together <= whole) == fits
+
+
+def test_two_machines_with_shared_memory_have_both() -> None:
+    assert iw.fit("Qwen/Qwen3-Coder-Next", "dgx-spark", count=2, engine="llama.cpp").fits
+
+
+def test_nothing_is_offloaded_to_the_same_memory() -> None:
+    with pytest.raises(BadInput, match="shares the host's memory"):
+        iw.fit("meta-llama/Llama-3.1-70B", "dgx-spark", engine="vllm", offload_weight_bytes=60 * 2**30)
+
+
+def test_ngl_counts_the_output_last_in_older_builds() -> None:
+    def held(version: str, layers: int) -> tuple[int, int]:
+        made = iw.fit(
+            LLAMA, "rtx-3060-12gb", engine="llama.cpp", engine_version=version, weights="Q4_K_M", gpu_layers=layers
+        )
+        return made.allocation.devices[0].size("kv"), made.allocation.devices[0].size("weights")
+
+    whole = held("b6325", 99)
+    assert held("b6325", 32)[0] == whole[0]  # all layers, and the head on the host
+    assert held("b6325", 32)[1] < whole[1]
+    assert held("b11549", 32)[0] == whole[0] * 31 // 32  # the head, and all layers but one
+    assert held("b11549", 1)[0] == 0
+
+
+def test_a_flag_that_an_engine_does_not_read_is_told() -> None:
+    notes = iw.fit(LLAMA, "h100", engine="vllm", gpu_layers=3).allocation.notes
+    assert "vllm has no gpu-layers: it is left out" in notes
+    assert not any("left out" in note for note in iw.fit(LLAMA, "h100", max_num_seqs=3).allocation.notes)
+
+
+def test_a_version_of_another_engine_is_refused() -> None:
+    for engine, version in (("vllm", "b5000"), ("llama.cpp", "0.19")):
+        with pytest.raises(BadInput, match="is no version of"):
+            ask(LLAMA, "h100", engine=engine, engine_version=version)

@@ -53,7 +53,7 @@ def test_an_answer_hangs_together(model: str, gpu: str, values: dict[str, Any]) 
         assert device.total_bytes + device.free_bytes == device.capacity_bytes
         assert all(term.size_bytes >= 0 for term in device.terms)
         assert len({term.name for term in device.terms}) == len(device.terms)
-    assert result.fits == (not held.problems)
+    assert result.fits == (not held.problems) == (held.max_batch >= values["batch"])
     if result.fits:
         assert held.max_batch >= values["batch"]
         assert held.max_context is None or held.max_context >= values["context"]

@@ -28,6 +28,8 @@ def allocate(case: Case) -> Allocation:
     module = import_module(f"{__name__}.{ACCOUNTINGS[case.engine.name]}")
     accounting: Callable[[Case], Allocation] = module.allocate
     made = accounting(case)
+    if made.problems and made.max_batch >= case.batch:  # it does not start, whatever the cache would hold
+        made = replace(made, max_batch=0, max_context=0)
     idle = unread(case)
     return replace(made, notes=(*made.notes, *idle)) if idle else made
 
