@@ -7,8 +7,9 @@ import pytest
 import inferwise as iw
 from inferwise.catalog import models as catalog
 from inferwise.catalog.accelerators import accelerators
+from inferwise.catalog.engines import choices
 from inferwise.catalog.hardware import hardware
-from inferwise.errors import BadInput, UnknownName
+from inferwise.errors import BadInput, InferwiseError, UnknownName
 from inferwise.memory.survey import over_catalog, over_hardware
 
 LLAMA = "meta-llama/Llama-3.1-8B-Instruct"
@@ -62,3 +63,21 @@ def test_a_format_that_is_fixed_stays() -> None:
     rows = over_catalog(hardware("rtx-4090"), engine="llama.cpp", weights="Q4_K_M")
     assert {row.weights for row in rows} == {"Q4_K_M"}
     assert len(rows) > 100
+
+
+@pytest.mark.parametrize(
+    ("gpu", "engine"), [("apple-m2", "mlx"), ("rtx-3060-12gb", "transformers"), ("rtx-3060-12gb", None)]
+)
+def test_what_is_not_listed_fits_in_no_format(gpu: str, engine: str | None) -> None:
+    rows = over_catalog(hardware(gpu), engine=engine)
+    name = rows[0].allocation.case.engine.name
+    listed = {each for row in rows for each in row.names}
+    left = [each for each in catalog.names() if each not in listed and catalog.entry(each).verified != "hypothetical"]
+    for model in left[:: max(1, len(left) // 20)]:
+        limit = iw.model(model).max_context
+        for weights in choices(name, "smaller_weights"):
+            try:
+                fits = iw.fit(model, gpu, engine=name, weights=weights, fit=False).fits
+            except InferwiseError:
+                continue
+            assert not fits or (limit or 8192) < 8192, (model, weights)

@@ -12,12 +12,14 @@ from inferwise.errors import InferwiseError
 from inferwise.memory.allocation import Allocation
 from inferwise.memory.deploy import deployment
 from inferwise.memory.engines import allocate
-from inferwise.memory.weights import description, formatted_tensors
+from inferwise.memory.gguf_mixes import find_mix
+from inferwise.memory.weights import conversion, description, formatted_tensors
 from inferwise.read.resolve import from_catalog
 from inferwise.spec.deployment import Parallel, pipeline_stages
 from inferwise.spec.engine import Settings
 from inferwise.spec.hardware import Accelerator, Host, Kind, Market, Node
 from inferwise.spec.model import Model
+from inferwise.spec.weight_formats import GGML_TYPES
 
 GGUF_ENGINES = ("llama.cpp", "ollama")
 NO_HOST = Host()
@@ -191,12 +193,22 @@ _COARSE = ("q3", "q2", "iq3", "iq2", "iq1", "tq")
 
 
 def _may_hold(model: Model, weights: str, room: int) -> bool:
-    """Whether it is worth counting: the decoder's matrices alone, at half the bits that a format's name says."""
-    bits = next((int(digit) for digit in weights if digit.isdigit()), 0)
-    if not bits or weights.lower().startswith(("bf16", "fp16", "fp32")):
-        bits = 2
+    """Whether it is worth counting: the decoder's matrices alone in the format's base type, which no rule goes below.
+
+    Experts that were published in four bits stay so: of such models nothing is passed over.
+    """
+    if model.quantization is not None and model.quantization.experts_only:
+        return True
+    made = conversion(weights)
+    mix = None if made is not None else find_mix(weights.lower())
+    if made is not None:
+        values, size = made.block, made.block_bytes
+    elif mix is not None:
+        values, size = GGML_TYPES[mix.base]
+    else:
+        return True
     matrices = sum(t.elements * n for t, n in model.counted_tensors(("decoder",)) if t.linear)
-    return matrices * bits // 16 <= room
+    return matrices * size // values <= room
 
 
 def _formats(model: Model, node: Node, engine: str | None) -> list[str | None]:
