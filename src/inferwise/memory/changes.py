@@ -8,11 +8,14 @@ from typing import Any
 
 from inferwise.catalog.accelerators import accelerators
 from inferwise.catalog.engines import choices
+from inferwise.catalog.engines import engine as engine_of
 from inferwise.errors import InferwiseError
 from inferwise.memory.allocation import Allocation
 from inferwise.memory.case import Case
 from inferwise.memory.dealing import ONE_PROCESS, default_parallel
 from inferwise.memory.engines import allocate
+from inferwise.spec.deployment import Parallel
+from inferwise.spec.engine import Settings
 from inferwise.spec.hardware import Accelerator, Kind
 from inferwise.units import GIB, ceil_div
 
@@ -53,6 +56,7 @@ def changes(case: Case, allocation: Allocation) -> tuple[Change, ...]:
         "offload": _offload(case, allocation),
         "devices": _devices(case),
         "device": _bigger(case),
+        "engine": _engine(case),
     }
     found = [change for lever, steps in levers.items() if (change := _first(lever, steps)) is not None]
     if not any(change.lever in ("kv format", "weight format", "context", "limits") for change in found):
@@ -192,6 +196,24 @@ def _bigger(case: Case) -> Iterator[Step]:
     for device in known:
         if device.vendor == own.vendor and device.kind is own.kind and device.capacity_bytes > own.capacity_bytes:
             yield f"--gpu {device.slug}", _on(case, device, len(case.devices))
+
+
+def _engine(case: Case) -> Iterator[Step]:
+    """llama.cpp with GGUF weights, for an engine that keeps all on the devices; experts and layers on a known host."""
+    newest = engine_of(case.engine.name)
+    plain = case.settings == Settings(used_bytes=case.settings.used_bytes) and case.parallel == Parallel()
+    plain = plain and case.layout == newest.layout and case.engine.version == newest.version  # nothing else was typed
+    if case.engine.name in ONE_PROCESS or case.draft is not None or case.lora is not None or not plain:
+        return
+    made = engine_of("llama.cpp")
+    alone = case.node.host.memory_bytes is None
+    settings = replace(case.settings, fit=False if alone else None)
+    for weights in ("Q8_0", "Q4_K_M"):
+        flags = f"--engine llama.cpp --weights {weights}{' --no-fit' if alone else ''}"
+        yield (
+            flags,
+            replace(case, engine=made, layout=made.layout, parallel=Parallel(), weights=weights, settings=settings),
+        )
 
 
 def _on(case: Case, device: Accelerator, count: int) -> Case:
