@@ -226,8 +226,8 @@ def _notes(case: Case, held: Held) -> list[str]:
     notes = list(case.engine.notes)
     device = case.devices[0]
     weights = sum(term.size_bytes for term in held.fixed if term.name == "weights")
-    if weights > 0.9 * device.capacity_bytes:  # generate.py wired_limit warns from there
-        notes.append("weights take more than 0.9 of the working set: mlx-lm warns that it will be slow")
+    if weights > case.engine.defaults["warns_above"] * device.capacity_bytes:
+        notes.append("weights take so much of the working set that mlx-lm warns: it will be slow")
     if device.gpu_limit_bytes is None:
         notes.append(f"what the GPU of {device.name} may wire is not known: its whole memory is taken")
     return notes

@@ -210,7 +210,7 @@ def _notes(case: Case) -> list[str]:
         mask = 3 * case.batch * case.context**2
         notes.append(f"prompts of unequal length need a mask as well: up to {human_bytes(mask)} here")
     blocks = (block for layer in case.model.decoder.kinds for block in layer.blocks)
-    if any(getattr(block, "window", None) for block in blocks):
+    if case.engine.defaults["windows_dropped"] and any(getattr(block, "window", None) for block in blocks):
         notes.append("windowed layers hold the whole prompt until the first answer token is made")
     notes.append("what the caching allocator cannot reuse of a growing cache comes on top: not modelled")
     return notes

@@ -66,12 +66,16 @@ def _ranks(case: Case, held: list[Stage], limits: Limits) -> list[Rank]:
     return ranks
 
 
+def _latent(case: Case) -> bool:
+    """Whether the model keeps latents."""
+    return any(s.kind is StateKind.LATENT for layer in case.model.decoder.kinds for s in layer.state())
+
+
 def _pages(case: Case, stage: Stage, limits: Limits) -> PageLayout:
     """The paged cache of one device of a stage."""
-    latent = any(s.kind is StateKind.LATENT for layer in case.model.decoder.kinds for s in layer.state())
     rules = paging_rules(
         case.engine.defaults,
-        latent=latent,
+        latent=_latent(case),
         block_size=case.settings.block_size or 0,
         max_num_batched_tokens=limits.tokens,
         speculative_tokens=case.speculative_tokens,
@@ -151,6 +155,8 @@ def _allocation(case: Case, limits: Limits, ranks: list[Rank], held: list[Stage]
         sequence_bytes=pages.sequence_bytes(case.context),
     )
     notes = [*case.engine.notes, *pages.notes]
+    if not case.engine.defaults["latent_cache"] and _latent(case):
+        notes.append("this version keeps whole keys and values of MLA models: more than the latent that is counted")
     if any(device.architecture != "Hopper" for device in case.devices):
         notes.append("non-torch memory is that of H100s with NVLink: here it was not measured")
     if held_at_once > limits.sequences * dp:
