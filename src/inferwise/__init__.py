@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from inferwise.memory.fit import Fit
+    from inferwise.serving.estimate import Estimate
     from inferwise.spec.model import Model
 
-__all__ = ["fit", "model"]
+__all__ = ["estimate", "fit", "model"]
 __version__ = "0.1.0"
 
 
@@ -58,3 +59,49 @@ def fit(
 
     formats = {"weights": weights, "kv": kv, "state": state, "engine": engine, "engine_version": engine_version}
     return answer(ask(model, gpu, count, context=context, batch=batch, **formats, **flags))
+
+
+def estimate(
+    model: Model | str,
+    gpu: str,
+    *,
+    count: int | None = None,
+    input: int | None = None,  # noqa: A002
+    output: int | None = None,
+    context: int | None = None,
+    concurrency: int | None = None,
+    batch: int | None = None,
+    protocol: str | None = None,
+    prefix: int = 0,
+    images: int = 0,
+    image_tokens: int = 256,
+    acceptance: float = 1.0,
+    silicon: bool = False,
+    **flags: Any,
+) -> Estimate:
+    """How fast a deployment is under a load, with its memory: TTFT, TPOT, throughput, utilisation, energy.
+
+    input, output: tokens of a request (None: 1,024 and 256, or what `context` leaves). concurrency: requests in flight;
+    batch: requests that start and end together; neither: one at a time; protocol says it otherwise (docs/timing.md).
+    prefix: prompt tokens that are cached. acceptance: tokens that a step of speculation yields. gpu, count, flags: as
+    in `fit` (weights, kv, state, engine, engine_version, tp, ...). Devices beyond the degrees run further replicas.
+    silicon: look kernels up in measured tables (the extra `silicon`, docs/timing_silicon.md).
+    Raises BadInput, UnknownName, WorldFailed.
+    """
+    from inferwise.serving.ask_load import question
+    from inferwise.serving.estimate import estimate as answer
+
+    load = {
+        "input": input,
+        "output": output,
+        "context": context,
+        "concurrency": concurrency,
+        "batch": batch,
+        "protocol": protocol,
+        "prefix": prefix,
+        "images": images,
+        "image_tokens": image_tokens,
+        "acceptance": acceptance,
+    }
+    asked = question(model, gpu, count, **load, **flags)
+    return answer(asked.case, asked.workload, replicas=asked.replicas, silicon=silicon)

@@ -243,7 +243,7 @@ def test_no_network(environment: dict[str, str], said: str, tmp_path: Path) -> N
         (["--tp", "0"], "tp is 0; give a whole number from 1 to 4096"),
         (["--tp", "1000000000"], "tp is 1000000000; give a whole number"),
         (["--pp", "33"], "pp 33 with 32 layers; give each stage a layer"),
-        (["--ep", "2"], "ep 2 with tp 1; experts are dealt over the whole group: ep 1 or tp"),
+        (["--ep", "2"], "ep 2 does not divide tp 1; experts are dealt inside the tensor-parallel group"),
         (["--dp", "2"], "dp 2 x cp 1 does not divide tp 1"),
         (["--cp", "2"], "dp 1 x cp 2 does not divide tp 1"),
         (["--weights", "q4_k_n"], "unknown weight format 'q4_k_n'; did you mean Q4_K_S, Q4_K_M, Q4_K_L?"),
@@ -262,7 +262,11 @@ def test_options_that_cannot_be(arguments: list[str], said: str, capsys: pytest.
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
-        (["frob"], 'Unknown command "frob". Available commands: fit, models, gpus, detect, logs; see inferwise --help'),
+        (
+            ["frob"],
+            'Unknown command "frob". Available commands: fit, estimate, models, gpus, detect, logs; '
+            "see inferwise --help",
+        ),
         (["fit"], "no model named; give one, or a device by --gpu to see what it runs"),
         (["models", "llma"], "unknown model 'llma'; did you mean huggyllama/llama-7b"),
         (["fit", "meta-llama/Llama-3.1-8B-Instuct"], "the catalog has meta-llama/Llama-3.1-8B-Instruct"),
@@ -283,8 +287,8 @@ def test_commands_that_cannot_be(
         (b"[fit]\ncontexts = 3\n", 'Unknown option: "[contexts]"'),
         (b"[fit]\ncontext = 'long'\n", "Invalid value for [context]"),
         (b"[fit]\ncontext = -1\n", "context is -1; give a whole number"),
-        (b"[fits]\ncontext = 3\n", "'fits' is no table of a command; give [fit], [models]"),
-        (b"fit = 3\n", "'fit' is no table of a command; give [fit], [models]"),
+        (b"[fits]\ncontext = 3\n", "'fits' is no table of a command; give [fit], [estimate], [models]"),
+        (b"fit = 3\n", "'fit' is no table of a command; give [fit], [estimate], [models]"),
         (b"[fit]\na = " + b"[" * 5_000, "not TOML: "),
         (b"[fit]\na = " + b"9" * 5_000, "not TOML: "),
         (b"a." * 4_000 + b"a = 1", "'a' is no table of a command"),

@@ -68,3 +68,11 @@ def test_what_is_not_admitted_says_what_would_be(name: str, degrees: dict[str, i
 
 def test_experts_dealt_whole_need_no_division() -> None:
     check_dealing(iw.model(NAMES[2]), Parallel(tp=32, ep=32), weights="bf16")
+
+
+def test_experts_need_to_divide_over_the_ranks_of_their_group_only() -> None:
+    """768 columns in blocks of 128: over four ranks 192, over the two of each of two groups 384."""
+    model = iw.model("Qwen/Qwen3-30B-A3B")
+    check_dealing(model, Parallel(tp=4, ep=2), weights="fp8_block")
+    with pytest.raises(BadInput, match="tp 4 leaves 192 columns"):
+        check_dealing(model, Parallel(tp=4), weights="fp8_block")

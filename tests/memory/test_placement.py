@@ -41,7 +41,7 @@ DEGREES = [
     {"tp": tp, "pp": pp, "ep": ep, "dp": dp, "cp": cp}
     for tp in (1, 2, 4, 8, 16)
     for pp in (1, 2, 3)
-    for ep in {1, tp}
+    for ep in sorted({1, min(tp, 2), tp})
     for dp, cp in {(1, 1), (tp, 1), (1, tp), (min(tp, 2), 1)}
 ]
 
@@ -123,6 +123,22 @@ def test_expert_parallelism_deals_whole_experts_and_attention_data_parallelism_c
     (odd,) = stage_weights(iw.model("openai/gpt-oss-20b"), None, Parallel(tp=3, ep=3))
     experts = weight_bytes(iw.model("openai/gpt-oss-20b")).by_component()[Component.EXPERTS]
     assert odd.by_component()[Component.EXPERTS] == experts * 11 // 32  # 32 experts on 3 ranks: 11, 11, 10
+
+
+def test_experts_of_a_group_are_cut_over_its_ranks() -> None:
+    """SGLang's `--tp 8 --ep 2`: each rank has half of the experts, and a quarter of each of them."""
+    for name, degree in (("deepseek-ai/DeepSeek-V3", 8), ("openai/gpt-oss-20b", 4)):
+        model = iw.model(name)
+        whole = weight_bytes(model).by_component()
+        mixed = stage_weights(model, None, Parallel(tp=degree, ep=2))[0].by_component()
+        plain = stage_weights(model, None, Parallel(tp=degree))[0].by_component()
+        assert mixed[Component.EXPERTS] * degree == pytest.approx(whole[Component.EXPERTS], rel=1e-3)
+        assert {part: size for part, size in mixed.items() if part is not Component.EXPERTS} == {
+            part: size for part, size in plain.items() if part is not Component.EXPERTS
+        }
+    (odd,) = stage_weights(iw.model("openai/gpt-oss-20b"), "bf16", Parallel(tp=6, ep=3))
+    experts = weight_bytes(iw.model("openai/gpt-oss-20b"), "bf16").by_component()[Component.EXPERTS]
+    assert odd.by_component()[Component.EXPERTS] >= experts * 11 / 64  # 11 of 32 experts, each cut in two
 
 
 @pytest.mark.parametrize("name", ["7b", "meta-llama/Llama-3.2-1B-Instruct", "google/gemma-3-27b-it"])

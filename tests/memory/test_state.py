@@ -124,7 +124,7 @@ def test_a_length_that_is_not_one_is_refused(tokens: int) -> None:
         iw.model("7b").state_bytes(tokens)
 
 
-@pytest.mark.parametrize("degrees", [{"tp": 0}, {"tp": 4, "dp": 3}, {"tp": 2, "cp": 4}, {"tp": 8, "ep": 4}])
+@pytest.mark.parametrize("degrees", [{"tp": 0}, {"tp": 4, "dp": 3}, {"tp": 2, "cp": 4}, {"tp": 8, "ep": 3}, {"ep": 2}])
 def test_degrees_that_cannot_be_laid_over_one_another_are_refused(degrees: dict[str, int]) -> None:
     with pytest.raises(BadInput):
         Parallel(**degrees)

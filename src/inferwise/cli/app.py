@@ -15,13 +15,13 @@ from inferwise.errors import BadInput
 app = App(
     name="inferwise",
     version=__version__,
-    help="Know before you serve: what a language model is made of, and whether it fits. Every command takes "
-    "--config FILE: defaults for its options from a TOML file, a table a command.",
+    help="Know before you serve: what a language model is made of, whether it fits, and how fast it is. Every command "
+    "takes --config FILE: defaults for its options from a TOML file, a table a command.",
     help_format="plaintext",
     suppress_keyboard_interrupt=False,  # the caller says so, and gives the exit code
 )
 
-COMMANDS = ("fit", "models", "gpus", "detect", "logs")
+COMMANDS = ("fit", "estimate", "models", "gpus", "detect", "logs")
 MAX_DEFAULTS_BYTES = 8 * 2**10  # tomllib takes time by the square of a dotted key
 
 
@@ -72,12 +72,13 @@ def read_defaults(path: str) -> dict[str, Any]:
 
 
 def _commands() -> None:
+    from inferwise.cli.estimate import estimate
     from inferwise.cli.fit import fit
     from inferwise.cli.hardware import detect, gpus
     from inferwise.cli.logs import logs
     from inferwise.cli.models import models
 
-    for command in (fit, models, gpus, detect, logs):
+    for command in (fit, estimate, models, gpus, detect, logs):
         app.command(command)
 
 

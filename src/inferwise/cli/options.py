@@ -60,6 +60,35 @@ class Load:
         found = self.concurrency if self.batch is None else self.batch
         return 1 if found is None else found
 
+    def lengths(self) -> dict[str, Any]:
+        """The options that were given, by their names."""
+        return {name: getattr(self, name) for name in ("context", "input", "output", "batch", "concurrency")}
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Requests:
+    """What a request is besides its lengths, and how requests come."""
+
+    protocol: Annotated[
+        str,
+        option(
+            "single_stream, static_batch, closed_loop, steady_batch or offline (default: static_batch with --batch, "
+            "closed_loop with --concurrency, else single_stream)."
+        ),
+    ] = ""
+    prefix: Annotated[int, option("Tokens of a prompt that the prefix cache holds.")] = 0
+    images: Annotated[int, option("Images of a request.")] = 0
+    image_tokens: Annotated[int, option("Tokens that an image adds to the prompt (default: 256).")] = 256
+    acceptance: Annotated[
+        float, option("Tokens that a step of speculation yields, the verified one included (default: 1).")
+    ] = 1.0
+
+    def given(self) -> dict[str, Any]:
+        """The options by the names of a workload."""
+        names = ("protocol", "prefix", "images", "image_tokens", "acceptance")
+        return {name: getattr(self, name) for name in names}
+
 
 @Parameter(name="*")
 @dataclass(frozen=True)
@@ -106,7 +135,7 @@ class Hardware:
     count: Annotated[int | None, option("How many of the device.")] = None
     tp: Annotated[int | None, option("Tensor-parallel devices (default: as many as divide the heads).")] = None
     pp: Annotated[int | None, option("Pipeline stages.")] = None
-    ep: Annotated[int | None, option("Devices that the experts are dealt over (1 or tp).")] = None
+    ep: Annotated[int | None, option("Groups of devices that the experts are dealt whole to (divides tp).")] = None
     dp: Annotated[int | None, option("Attention data parallelism inside the tensor-parallel group.")] = None
     cp: Annotated[int | None, option("Decode context parallelism inside the tensor-parallel group.")] = None
     host_memory: Annotated[float | None, option("Memory of the host for offloading [GiB].")] = None
@@ -154,6 +183,10 @@ class Flags:
     max_num_batched_tokens: Annotated[int | None, option("Most tokens of a step.")] = None
     block_size: Annotated[int | None, option("Tokens of a KV block.")] = None
     graphs: Annotated[bool | None, Parameter(help="Capture steps as CUDA graphs.", negative="--no-graphs")] = None
+    async_scheduling: Annotated[
+        bool | None,
+        Parameter(help="vLLM: prepare a step while the last one runs.", negative="--no-async-scheduling"),
+    ] = None
     ubatch: Annotated[int | None, option("llama.cpp: tokens of a physical batch (-ub).")] = None
     parallel: Annotated[int | None, option("llama.cpp: slots (-np).")] = None
     flash_attention: Annotated[
@@ -191,6 +224,7 @@ class Flags:
             max_num_batched_tokens=self.max_num_batched_tokens,
             block_size=self.block_size,
             graphs=self.graphs,
+            async_scheduling=self.async_scheduling,
             ubatch=self.ubatch,
             parallel_slots=self.parallel,
             flash_attention=self.flash_attention,
@@ -278,3 +312,4 @@ EVERYWHERE = Hardware()
 BY_DEFAULT = Flags()
 ALONE = Extras()
 ONE_SEQUENCE = Load()
+PLAIN = Requests()

@@ -46,8 +46,9 @@ def _dealt(model: Model, parallel: Parallel, weights: str | None) -> Iterator[tu
                 continue
             if tensor.component in MIXERS:
                 yield tensor, parallel.attention_tp, 1
-            elif tensor.component in WIDTHS and not (tensor.component is Component.EXPERTS and parallel.ep > 1):
-                yield tensor, parallel.tp, block
+            elif tensor.component in WIDTHS:
+                routed = tensor.component is Component.EXPERTS
+                yield tensor, parallel.expert_tp if routed else parallel.tp, block
 
 
 def _divisors(number: int) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from inferwise.memory.formatted import FormattedTensor
+from inferwise.memory.same import Same
 from inferwise.memory.weights import (
     WeightBytes,
     WeightTerm,
@@ -38,17 +40,34 @@ def stage_weights(model: Model, weights: str | None, parallel: Parallel) -> list
 
 
 def stages(
-    model: Model, weights: str | None, parallel: Parallel, *, mtp: bool = False, encoder: bool = True
+    model: Model,
+    weights: str | None,
+    parallel: Parallel,
+    *,
+    mtp: bool = False,
+    encoder: bool = True,
+    runs: Sequence[range] | None = None,
 ) -> list[Stage]:
     """What one device of each pipeline stage holds.
 
+    runs: the layers of each stage, in order, where they are not dealt evenly.
     A tensor's `units` are dealt over tp ranks (those of attention over tp / dp: attention data parallelism keeps a
-    copy each), routed experts whole over ep ranks where ep > 1. The first stage has the embedding and the encoders
-    (unless not `encoder`), the last one the final norm, the head (and a tied embedding again) and the MTP layers where
-    `mtp`. Formats as in `weight_bytes`; weights that a header tells are dealt in the proportion of the formulas. A
-    block that layers share (Zamba's) is counted on the stage of the first of them only: with pp > 1 the others hold a
-    copy more than this says.
+    copy each), routed experts whole over ep groups of ranks, and cut over the tp / ep of a group. The first stage has
+    the embedding and the encoders (unless not `encoder`), the last one the final norm, the head (and a tied embedding
+    again) and the MTP layers where `mtp`. Formats as in `weight_bytes`; weights that a header tells are dealt in the
+    proportion of the formulas. A block that layers share (Zamba's) is counted on the stage of the first of them only:
+    with pp > 1 the others hold a copy more than this says.
     """
+    dealt = tuple(pipeline_stages(len(model.decoder.pattern), parallel.pp) if runs is None else runs)
+    return list(_stages(Same(model), weights, parallel, mtp, encoder, dealt))
+
+
+@lru_cache(maxsize=64)
+def _stages(
+    same: Same, weights: str | None, parallel: Parallel, mtp: bool, encoder: bool, dealt: tuple[range, ...]
+) -> tuple[Stage, ...]:
+    """See `stages`; an answer asks for the same ones several times."""
+    model = same.model
     basis, exact, notes = description(model, weights)
     by_header = weights is None and model.stored is not None
     plain = replace(model, stored=None) if by_header else model
@@ -61,16 +80,17 @@ def stages(
     if whole is not None and mtp:
         whole = with_mtp(whole)
     held = []
-    for layers in pipeline_stages(len(model.decoder.pattern), parallel.pp):
+    for layers in dealt:
         share = tuple(_shares(model, tensors, layers, parallel))
         sized = weights_of(share, basis, exact=exact, notes=notes)
         sized = with_mtp(sized) if mtp else sized
         if whole is not None:
             formulas = weights_of(tensors, basis)
-            sized = whole if parallel.devices == 1 else _scaled(whole, with_mtp(formulas) if mtp else formulas, sized)
+            alone = parallel.tp == len(dealt) == 1
+            sized = whole if alone else _scaled(whole, with_mtp(formulas) if mtp else formulas, sized)
         kept = share if mtp else tuple(each for each in share if each.component is not Component.MTP)
         held.append(Stage(layers, sized, kept))
-    return held
+    return tuple(held)
 
 
 def with_mtp(weights: WeightBytes) -> WeightBytes:
@@ -103,7 +123,8 @@ def _dealt(whole: FormattedTensor, parallel: Parallel) -> FormattedTensor:
     """A device's share of a tensor."""
     tensor = whole.tensor
     if tensor.component is Component.EXPERTS and parallel.ep > 1:
-        return replace(whole, copies=ceil_div(tensor.copies, parallel.ep))
+        pieces = ceil_div(tensor.units, parallel.expert_tp)
+        return replace(whole, copies=ceil_div(tensor.copies, parallel.ep), pieces=pieces)
     ranks = parallel.attention_tp if tensor.component in MIXERS else parallel.tp
     return replace(whole, pieces=ceil_div(tensor.units, ranks))
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 from typing import Any
 
 from inferwise.errors import BadInput
 from inferwise.memory.formatted import FormattedTensor
 from inferwise.memory.gguf_mixes import find_mix, gguf_tensors, mix_names
+from inferwise.memory.same import Same
 from inferwise.memory.stored_names import model_modules, stored_component
 from inferwise.spec.blocks import Stack
 from inferwise.spec.model import Model
@@ -95,6 +97,13 @@ def weight_bytes(model: Model, weights: str | None = None) -> WeightBytes:
     header was read, else follows the config's quantisation, else its dtype. Raises UnknownName for a format, BadInput
     for a quantisation whose size the config does not tell.
     """
+    return _weight_bytes(Same(model), weights)
+
+
+@lru_cache(maxsize=64)
+def _weight_bytes(same: Same, weights: str | None) -> WeightBytes:
+    """See `weight_bytes`."""
+    model = same.model
     if not weights and model.stored is not None:
         return stored_bytes(model, model.stored)
     basis, exact, notes = description(model, weights)

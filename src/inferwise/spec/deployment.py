@@ -13,9 +13,10 @@ MAX_DEGREE = 4096
 class Parallel:
     """Degrees of parallelism of one replica, on tp x pp devices.
 
-    tp: tensor parallel ranks of a pipeline stage. pp: pipeline stages. ep: ranks that the experts are dealt to
-    (1: experts are cut like dense weights, or tp). dp: attention data parallelism inside the tensor-parallel group
-    (a sequence lives on tp / dp ranks). cp: decode context parallelism inside it (a sequence's tokens are dealt).
+    tp: tensor parallel ranks of a pipeline stage. pp: pipeline stages. ep: groups of ranks that the experts are dealt
+    whole to; inside a group tp / ep ranks cut each of them (ep 1: like dense weights; ep tp: not at all). dp: attention
+    data parallelism inside the tensor-parallel group (a sequence lives on tp / dp ranks). cp: decode context
+    parallelism inside it (a sequence's tokens are dealt).
     Raises BadInput for degrees that cannot be laid over one another.
     """
 
@@ -35,9 +36,10 @@ class Parallel:
                 f"dp {self.dp} x cp {self.cp} does not divide tp {self.tp}",
                 remedy="attention data and context parallelism live inside the tensor-parallel group",
             )
-        if self.ep not in (1, self.tp):
+        if self.tp % self.ep:
             raise BadInput(
-                f"ep {self.ep} with tp {self.tp}", remedy="experts are dealt over the whole group: ep 1 or tp"
+                f"ep {self.ep} does not divide tp {self.tp}",
+                remedy="experts are dealt inside the tensor-parallel group: an ep that divides tp",
             )
 
     @property
@@ -49,6 +51,11 @@ class Parallel:
     def attention_tp(self) -> int:
         """Ranks that one sequence's attention heads are dealt over."""
         return self.tp // self.dp
+
+    @property
+    def expert_tp(self) -> int:
+        """Ranks that one expert is cut over."""
+        return self.tp // self.ep
 
 
 def pipeline_stages(layers: int, stages: int) -> list[range]:

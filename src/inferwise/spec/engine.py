@@ -35,12 +35,13 @@ class Settings:
 
     gpu_memory_utilization: share of the device that the engine may take (vLLM; SGLang's mem_fraction_static;
     TensorRT-LLM's share of what is free). max_num_seqs, max_num_batched_tokens: sequences and tokens of a step.
-    block_size: tokens of a KV block. graphs: whether steps are captured as CUDA graphs. ubatch: llama.cpp's
-    physical batch [tokens]. parallel_slots: its slots. flash_attention, mmap, repack, kv_unified,
-    kv_offload: its switches. gpu_layers: layers on the devices (-ngl). cpu_moe_layers: layers whose experts stay on
-    the host (--n-cpu-moe). override_tensors: (pattern, device) of -ot. split: layers or tensors over unequal devices
-    (`layer`, `tensor`, `none`); tensor_split: their shares. offload_weight_bytes, offload_kv_bytes: what the user
-    gives to host memory per device (vLLM's cpu_offload_gb; a KV tier). disk_kv_bytes: a KV tier on disk.
+    block_size: tokens of a KV block. graphs: whether steps are captured as CUDA graphs. async_scheduling: whether
+    the host prepares a step while the last one runs. ubatch: llama.cpp's physical batch [tokens]. parallel_slots:
+    its slots. flash_attention, mmap, repack, kv_unified, kv_offload: its switches. gpu_layers: layers on the
+    devices (-ngl). cpu_moe_layers: layers whose experts stay on the host (--n-cpu-moe). override_tensors: (pattern,
+    device) of -ot. split: layers or tensors over unequal devices (`layer`, `tensor`, `none`); tensor_split: their
+    shares. offload_weight_bytes, offload_kv_bytes: what the user gives to host memory per device (vLLM's
+    cpu_offload_gb; a KV tier). disk_kv_bytes: a KV tier on disk.
     fit: whether llama.cpp may place by itself (--fit). used_bytes: what others already take of each device.
     """
 
@@ -49,6 +50,7 @@ class Settings:
     max_num_batched_tokens: int | None = None
     block_size: int | None = None
     graphs: bool | None = None
+    async_scheduling: bool | None = None
     ubatch: int | None = None
     parallel_slots: int | None = None
     flash_attention: bool | None = None

@@ -59,7 +59,7 @@ class Accelerator:
     gpu_limit_most_bytes: int | None = None
     limit_rule: str = ""
     memory_bytes_per_s: float | None = None
-    dense_flops: Mapping[str, float] = field(default_factory=dict)
+    dense_flops: Mapping[str, float] = field(default_factory=dict, hash=False)
     power_w: float | None = None
     link: str = "none"
     link_bytes_per_s: float | None = None
@@ -75,6 +75,10 @@ class Accelerator:
     notes: str = ""
     mended: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
+
+    def __hash__(self) -> int:
+        """By name: devices are keys of many small caches, and equal ones have equal names."""
+        return hash(self.slug)
 
     @property
     def capacity_bytes(self) -> int:

@@ -62,19 +62,19 @@ def engine(text: str, version: str | None = None) -> Engine:
     if version and version.strip().lower().startswith("b") != builds:
         own = rows[-1]["version"]
         raise BadInput(f"{version[:40]} is no version of {name}", remedy=f"its versions are numbered as {own}")
-    asked = _number(version) if version else _number(rows[-1]["version"])
+    asked = number(version) if version else number(rows[-1]["version"])
     defaults: dict[str, Any] = dict(table.get("defaults", {}))
     basis = rows[0]
     for row in rows:
-        if row is rows[0] or _number(row["version"]) <= asked:
+        if row is rows[0] or number(row["version"]) <= asked:
             defaults.update(row.get("defaults", {}))
             basis = row
     notes = []
-    if asked > _number(rows[-1]["version"]):
+    if asked > number(rows[-1]["version"]):
         notes.append(
             f"{name} {version} is newer than {basis['version']}, the newest whose defaults we know: assumed equal"
         )
-    elif asked < _number(rows[0]["version"]):
+    elif asked < number(rows[0]["version"]):
         notes.append(
             f"{name} {version} is older than {basis['version']}, the oldest whose defaults we know: assumed equal"
         )
@@ -95,7 +95,7 @@ def choices(name: str, what: str) -> list[str]:
     return list(_table(name).get(what, ()))
 
 
-def _number(version: str) -> tuple[int, ...]:
+def number(version: str) -> tuple[int, ...]:
     """`0.19.0` as (0, 19, 0), `b5863` as (5863,). Raises BadInput."""
     match = VERSION.fullmatch(version.strip().lower())
     if match is None:

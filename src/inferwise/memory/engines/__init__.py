@@ -36,6 +36,11 @@ def allocate(case: Case) -> Allocation:
 
 def unread(case: Case) -> list[str]:
     """A note for each flag that was given and that the engine's accounting does not read (`reads` in its file)."""
-    read = {*choices(case.engine.name, "reads"), "used_bytes", "fit"}
+    read = {
+        *choices(case.engine.name, "reads"),
+        "used_bytes",
+        "fit",
+        "async_scheduling",
+    }  # the last bears on time alone
     given = (field.name for field in fields(Settings) if getattr(case.settings, field.name) != field.default)
     return [f"{case.engine.name} has no {name.replace('_', '-')}: it is left out" for name in given if name not in read]

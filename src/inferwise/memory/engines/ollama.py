@@ -13,7 +13,7 @@ from inferwise.memory.engines import llama_cpp
 def allocate(case: Case) -> Allocation:
     """What Ollama allocates. Raises BadInput for a format that llama.cpp cannot run."""
     own = case.engine
-    made = llama_cpp.allocate(replace(case, engine=replace(own, defaults=_defaults(case))))
+    made = llama_cpp.allocate(as_llama_cpp(case))
     notes = [
         f"Ollama {own.basis}: buffers as of llama.cpp {own.defaults['llama_cpp']}",
         f"its own context is {default_context(case)} tokens, its slots {own.defaults['parallel']}",
@@ -22,6 +22,11 @@ def allocate(case: Case) -> Allocation:
         (name, value, "Ollama's estimate" if origin == "--fit" else origin) for name, value, origin in made.settings
     )
     return replace(made, case=case, settings=settings, notes=(*notes, *made.notes))
+
+
+def as_llama_cpp(case: Case) -> Case:
+    """The case with the defaults that its llama.cpp then follows."""
+    return replace(case, engine=replace(case.engine, defaults=_defaults(case)))
 
 
 def _defaults(case: Case) -> dict[str, object]:

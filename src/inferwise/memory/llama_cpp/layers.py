@@ -227,12 +227,12 @@ def _computed(model: Model, weights: str) -> Iterator[Piece]:
         if each.component is Component.MTP:
             yield Piece(count, "mtp", each.size_bytes, each.format.name)
             continue
-        size, name, made = each.size_bytes // each.count, _name(each), each.format.name
+        size, name, made = each.size_bytes // each.count, stored_name(each), each.format.name
         for layer in each.layers or (None,):
             yield Piece(layer, name, size, made)
 
 
-def _name(each: FormattedTensor) -> str:
+def stored_name(each: FormattedTensor) -> str:
     """The name that GGUF gives a tensor, without layer and `.weight`."""
     if each.layers is None and each.component is Component.EMBEDDING:
         return "token_embd"

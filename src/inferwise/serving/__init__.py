@@ -1,0 +1,1 @@
+"""A deployment under load: what its users feel, by closed forms."""

@@ -1,0 +1,1 @@
+"""How long a step takes: its operators, and the seconds of each."""

@@ -1,0 +1,117 @@
+"""From a case to what is timed: its stages on their devices, joined by their links."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+from inferwise.errors import BadInput
+from inferwise.memory.case import Case
+from inferwise.memory.dealing import ONE_PROCESS
+from inferwise.memory.placement import stages
+from inferwise.spec.deployment import Parallel
+from inferwise.spec.hardware import Accelerator, Kind
+from inferwise.spec.tensor import Component
+from inferwise.timing.decompose import encoder, offload
+from inferwise.timing.decompose.site import Site
+from inferwise.timing.decompose.speculation import draft
+from inferwise.timing.decompose.stage import operators
+from inferwise.timing.execution import execution
+from inferwise.timing.forward import Forward
+from inferwise.timing.profiles import profile
+from inferwise.timing.silicon.look_up import stages_looked_up
+
+# Whose kernels an engine without timed ones of its own runs, in the main.
+KERNELS = {"ollama": "llama.cpp", "transformers": "vllm", "mlx": "llama.cpp"}
+UNFUSED = ("llama.cpp", "ollama", "transformers")  # q, k and v, gate and up are GEMMs of their own
+
+
+# llama.cpp's backend by the device's maker, where none is asked for (docs/timing_llama_cpp.md).
+BACKENDS = {"NVIDIA": "cuda", "AMD": "rocm", "Apple": "metal"}
+LLAMA_CPP = "llama.cpp"
+
+
+def forward(case: Case, *, fold: int | None = None, backend: str = "", silicon: bool = False) -> Forward:
+    """A case ready to be timed. fold: see `profile`; backend: of llama.cpp (cuda, rocm, vulkan, metal, cpu), empty for
+    the device's usual one; silicon: look operators up in measured tables. Raises BadInput for a device whose rates are
+    not known, and for tables that are not installed."""
+    dealt, held = _held(case)
+    fused = case.engine.name not in UNFUSED
+    engine = KERNELS.get(case.engine.name, case.engine.name)
+    found, rate = [], link_rate(dealt)
+    for each in held:
+        device = _device(dealt, each)
+        kernels = f"{engine}/{backend or usual_backend(device)}" if engine == LLAMA_CPP else engine
+        site = Site(case=dealt, device=device, engine=kernels, link=dealt.node.link, link_bytes_per_s=rate)
+        made = tuple(offload.placed(site, each, partial(operators, fused=fused)))
+        found.append((*made, *offload.fetched(site, each.stage, made)))
+    drafts, drafted = draft(site, fused)
+    found[-1] += drafts
+    layers = [len(each.stage.layers) + (len(each.host.layers) if each.host else 0) for each in held]
+    layers[-1] += drafted
+    shown, said = stages_looked_up(tuple(found)) if silicon else (tuple(found), ())
+    return Forward(
+        case=dealt,
+        stages=shown,
+        layers=tuple(layers),
+        profile=profile(case.engine.name, case.devices[0], case.engine.version, waits=waits(case), fold=fold),
+        notes=(*_fallbacks(dealt, held, engine), *offload.notes(case, held), *encoder.notes(case), *said),
+    )
+
+
+def waits(case: Case) -> bool:
+    """Whether each step waits for the host: an engine that can overlap the two, and does not."""
+    given, own = case.settings.async_scheduling, case.engine.defaults.get("async_scheduling")
+    return own is not None and not (own if given is None else given)
+
+
+def _fallbacks(case: Case, held: tuple[offload.Held, ...], engine: str) -> tuple[str, ...]:
+    """What runs in another format than its own, for one that a device lacks; each once."""
+    found = (
+        execution(tensor.format.name, _device(case, part), engine, experts=tensor.component is Component.EXPERTS).note
+        for part in held
+        for tensor in part.stage.tensors
+    )
+    return tuple(note for note in dict.fromkeys(found) if note)
+
+
+def _device(case: Case, part: offload.Held) -> Accelerator:
+    """The device of a part; the last one stands for what it lacks a number for."""
+    return case.devices[min(part.device, len(case.devices) - 1)]
+
+
+def _held(case: Case) -> tuple[Case, tuple[offload.Held, ...]]:
+    """The stages of a case, each with the number of its first device; where one process sees several, a stage each."""
+    if offload.places(case):
+        return offload.dealt(case)
+    if case.engine.name in ONE_PROCESS and case.parallel.devices == 1 and len(case.devices) > 1:
+        count = min(len(case.devices), len(case.model.decoder.pattern))
+        case = replace(case, parallel=Parallel(pp=count))
+    held = stages(case.model, case.weights, case.parallel, mtp=False, encoder=case.encoder)
+    width = case.parallel.tp
+    return case, tuple(offload.Held(device=number * width, stage=stage) for number, stage in enumerate(held))
+
+
+def usual_backend(device: Accelerator) -> str:
+    """The backend of llama.cpp that its builds for a device have."""
+    return "cpu" if device.kind is Kind.CPU else BACKENDS.get(device.vendor, "vulkan")
+
+
+def link_rate(case: Case) -> float:
+    """Bytes/s from a rank to its peers, each direction: the node's link, or the network where they are on several.
+
+    Raises BadInput where ranks exchange over a link whose rate is not known.
+    """
+    if case.parallel.devices == 1:
+        return 1.0
+    device, node = case.devices[0], case.node
+    within = device.max_per_node if device.link not in ("none", "") else max(device.max_per_node, 8)
+    if case.parallel.tp > max(within, 1) and node.host.network_bytes_per_s:
+        return node.host.network_bytes_per_s / within
+    rate = node.link_bytes_per_s or device.link_bytes_per_s or device.pcie_bytes_per_s
+    if not rate:
+        raise BadInput(
+            f"no rate of the link between {len(case.devices)} x {device.name} is known",
+            remedy="give pcie_bytes_per_s in a TOML file of your own (docs/hardware.md)",
+        )
+    return rate
