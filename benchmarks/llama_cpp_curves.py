@@ -159,8 +159,9 @@ def carried(made: Mapping[str, float]) -> dict[str, float]:
 
 
 def cuda_parameters(made: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """NVIDIA's: as both backends together, but for launches, timed there, and the units. The rows' device reaches little of its peak in any type;
-    what a type reaches of BF16's share is carried over to the share that cuBLAS reaches in BF16."""
+    """NVIDIA's: as both backends together, but for launches, timed there, and the units. The rows' device reaches
+    little of its peak in any type; what a type reaches of BF16's share is carried over to the share that cuBLAS reaches
+    in BF16."""
     found, rocm = dict(made[""]) | {"launch": CUDA_LAUNCH}, made["rocm"]
     for family in FAMILIES:
         share = min(rocm[f"multiply_{family}"] / rocm["multiply_bf16"], 1.0) if family != "f16" else 1.0

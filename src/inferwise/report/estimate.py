@@ -32,6 +32,8 @@ STANDS_ON = {
     "runs": "what whole runs of the engine add",
 }
 UNFITTED = "no measured run of this engine speaks for it: kernels alone, without the engine's own time"
+KERNELS_BY_RUNS = ("llama.cpp", "ollama", "mlx")
+BY_RUNS = "its curves come from whole runs of llama.cpp (docs/timing_llama_cpp.md): nothing is added to them"
 
 
 def estimate_text(made: Estimate) -> str:
@@ -140,7 +142,7 @@ def _stands(made: Estimate) -> list[tuple[str, str, str]]:
     found = [("stands on", "", f"{step}'s time: {shares}")]
     if error is not None:
         found.append(("", "", f"its kernels' curves are off by {error:.0%} (median) on shapes or devices left out"))
-    told = UNFITTED
+    told = BY_RUNS if made.forward.case.engine.name in KERNELS_BY_RUNS else UNFITTED
     if made_by.runs:
         off = f", off by {made_by.error:.0%} (median) on runs left out" if made_by.error is not None else ""
         told = f"the engine's profile {made_by.name}: {made_by.runs:,} measured runs{off}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -23,15 +24,15 @@ from inferwise.timing.decompose.stage import generates
 from inferwise.timing.deploy import forward as forward_of
 from inferwise.timing.forward import Forward
 from inferwise.timing.step import Quantity, Step
-from inferwise.timing.table import Row, bottleneck, table, utilisation
+from inferwise.timing.table import Row, bottleneck, table, utilisation, works
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # no slots: its rows are kept once asked for
 class Estimate:
     """Time, rates and energy of a deployment under a load, over all of its replicas.
 
-    running: sequences that decode at once on one replica; limit: the most that its memory holds. decode, prefill: the
-    operators of a decode step of that batch and of one prompt. mfu, mbu: of the decode step. power_w: of all devices;
+    running: sequences that decode at once on one replica; limit: the most that its memory holds. decode_step,
+    prompt_step: a decode step of that batch (None where there is none) and one prompt. mfu, mbu: of the decode step. power_w: of all devices;
     energy: of all devices for one output token. load_s: from the disk to the devices, None where no rate is known.
     """
 
@@ -56,9 +57,19 @@ class Estimate:
     power_w: float | None
     energy_j_per_output_tok: float | None
     load_s: float | None
-    decode: tuple[Row, ...]
-    prefill: tuple[Row, ...]
+    decode_step: Step | None
+    prompt_step: Step
     notes: tuple[str, ...] = ()
+
+    @cached_property
+    def decode(self) -> tuple[Row, ...]:
+        """The operators of a decode step; none where the model gives one token or none."""
+        return () if self.decode_step is None else table(self.forward, self.decode_step)
+
+    @cached_property
+    def prefill(self) -> tuple[Row, ...]:
+        """The operators of one prompt."""
+        return table(self.forward, self.prompt_step)
 
     @property
     def fits(self) -> bool:
@@ -166,14 +177,16 @@ def _answer(
     """The numbers of the whole deployment, and the operators behind them."""
     running, output = float(rates.running), workload.output
     middle = Step(decodes=running, context=workload.prompt + output / 2, queries=load.queries)
-    read = Step(prompts=1.0, prompt_tokens=load.input - load.prefix, past=load.prefix, images=load.patches)
-    read = replace(read, image_patches=load.image_patches)
-    decode = table(forward, middle) if output > 1 and generates(forward.case.model) else ()
-    prefill = table(forward, read)
-    shown, seconds = (
-        (decode, sum(row.seconds for row in decode)) if decode else (prefill, sum(r.seconds for r in prefill))
+    read = Step(
+        prompts=1.0,
+        prompt_tokens=load.input - load.prefix,
+        past=load.prefix,
+        images=load.patches,
+        image_patches=load.image_patches,
     )
-    mfu, mbu = utilisation(forward, shown, seconds)
+    decodes = output > 1 and generates(forward.case.model)
+    shown = works(forward, middle if decodes else read)
+    mfu, mbu = utilisation(forward, shown, sum(each.seconds for each in shown))
     busy = min(float(replicas), workload.concurrency / float(load.concurrency))  # replicas, where some have no request
     request_per_s = float(rates.request_per_s) * busy
     output_tok_s = request_per_s * output
@@ -202,7 +215,7 @@ def _answer(
         power_w=total,
         energy_j_per_output_tok=total / output_tok_s if total and output_tok_s else None,
         load_s=cold.seconds,
-        decode=decode,
-        prefill=prefill,
+        decode_step=middle if decodes else None,
+        prompt_step=read,
         notes=(*notes, *forward.notes, cold.note),
     )

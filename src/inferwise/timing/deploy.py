@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, field, fields, replace
+from functools import lru_cache, partial
+from operator import attrgetter
+from typing import Any
 
 from inferwise.errors import BadInput
 from inferwise.memory.case import Case
 from inferwise.memory.dealing import ONE_PROCESS
 from inferwise.memory.placement import stages
+from inferwise.memory.same import Same
 from inferwise.spec.deployment import Parallel
+from inferwise.spec.engine import Engine
 from inferwise.spec.hardware import Accelerator, Kind
 from inferwise.spec.tensor import Component
 from inferwise.timing.decompose import encoder, offload
@@ -36,26 +40,74 @@ def forward(case: Case, *, fold: int | None = None, backend: str = "", silicon: 
     the device's usual one; silicon: look operators up in measured tables. Raises BadInput for a device whose rates are
     not known, and for tables that are not installed."""
     dealt, held = _held(case)
+    made = replace(_made(_deployed(dealt, held), fold, backend), case=dealt)
+    if not silicon:
+        return made
+    shown, said = stages_looked_up(made.stages)
+    return replace(made, stages=shown, notes=(*made.notes, *said))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Deployed:
+    """A deployment as a key of a cache: all of a case but its context and its batch, of which operators know nothing.
+
+    parts: of the model, (device, layers, layers on the host, shares of the bytes there, whether cache and head are);
+    their tensors follow from these. others: the case's other fields.
+    """
+
+    model: Same
+    draft: Same | None
+    engine: Engine = field(hash=False)  # its defaults are a mapping
+    parts: tuple[Any, ...]
+    others: tuple[Any, ...]
+    case: Case = field(compare=False)
+    held: tuple[offload.Held, ...] = field(compare=False)
+
+
+# Fields of a case that tell deployments apart by their values.
+_OTHERS = attrgetter(
+    *sorted({each.name for each in fields(Case)} - {"model", "draft", "engine", "context", "batch"})
+)
+
+
+def _deployed(case: Case, held: tuple[offload.Held, ...]) -> _Deployed:
+    return _Deployed(
+        model=Same(case.model),
+        draft=None if case.draft is None else Same(case.draft),
+        engine=case.engine,
+        parts=tuple(
+            (each.device, each.stage.layers, each.host and each.host.layers, each.experts, each.dense, each.cache, each.head)
+            for each in held
+        ),
+        others=_OTHERS(case),
+        case=case,
+        held=held,
+    )
+
+
+@lru_cache(maxsize=64)
+def _made(deployed: _Deployed, fold: int | None, backend: str) -> Forward:
+    """The operators of a deployment; they are the same under every load."""
+    case, held = deployed.case, deployed.held
     fused = case.engine.name not in UNFUSED
     engine = KERNELS.get(case.engine.name, case.engine.name)
-    found, rate = [], link_rate(dealt)
+    found, rate = [], link_rate(case)
     for each in held:
-        device = _device(dealt, each)
+        device = _device(case, each)
         kernels = f"{engine}/{backend or usual_backend(device)}" if engine == LLAMA_CPP else engine
-        site = Site(case=dealt, device=device, engine=kernels, link=dealt.node.link, link_bytes_per_s=rate)
+        site = Site(case=case, device=device, engine=kernels, link=case.node.link, link_bytes_per_s=rate)
         made = tuple(offload.placed(site, each, partial(operators, fused=fused)))
         found.append((*made, *offload.fetched(site, each.stage, made)))
     drafts, drafted = draft(site, fused)
     found[-1] += drafts
     layers = [len(each.stage.layers) + (len(each.host.layers) if each.host else 0) for each in held]
     layers[-1] += drafted
-    shown, said = stages_looked_up(tuple(found)) if silicon else (tuple(found), ())
     return Forward(
-        case=dealt,
-        stages=shown,
+        case=case,
+        stages=tuple(found),
         layers=tuple(layers),
         profile=profile(case.engine.name, case.devices[0], case.engine.version, waits=waits(case), fold=fold),
-        notes=(*_fallbacks(dealt, held, engine), *offload.notes(case, held), *encoder.notes(case), *said),
+        notes=(*_fallbacks(case, held, engine), *offload.notes(case, held), *encoder.notes(case)),
     )
 
 

@@ -46,7 +46,11 @@ def engine_seconds(forward: Forward, step: Step, stage: int) -> Quantity:
 
 def stage_seconds(forward: Forward, step: Step, stage: int) -> Quantity:
     """Seconds of a step on one stage."""
-    return sum(part_seconds(forward, step, stage).values())
+    factors = forward.profile.factors
+    taken = engine_seconds(forward, step, stage)
+    for operator in forward.stages[stage]:
+        taken = taken + operator.seconds(step) * factors.get(operator.part, 1.0)
+    return taken
 
 
 def step_seconds(forward: Forward, step: Step) -> Quantity:

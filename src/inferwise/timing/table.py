@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-from inferwise.timing.forward import Forward, part_seconds
+from inferwise.timing.forward import Forward, engine_seconds
 from inferwise.timing.operators.base import Operator
 from inferwise.timing.rates import memory_rate, peak
 from inferwise.timing.step import Step
 
 COMPUTE, MEMORY, LINK, LAUNCH, HOST = "compute", "memory", "link", "launch", "host"
 OVER_LINKS = ("communication", "offload")
+ENGINE = "engine"
 NOT_ON_DEVICE = (*OVER_LINKS, "host")  # whose bytes and FLOPs no device moves
 BOUND_FROM = 0.35  # of its time that an operator's nearest roof takes, for that roof to be what binds it
 
@@ -46,71 +48,71 @@ class Row:
         return self.flops / self.bytes_moved if self.bytes_moved else None
 
 
-def table(forward: Forward, step: Step) -> tuple[Row, ...]:
-    """The operators of one step (scalars), stage by stage in order; their seconds add up to the step's."""
-    rows, total = [], 0.0
+class Work(NamedTuple):
+    """What a row is made of. operator: None of what the engine adds; nearest: share of the time of the nearest roof."""
+
+    stage: int
+    operator: Operator | None
+    part: str
+    seconds: float
+    flops: float
+    bytes_moved: float
+    bound: str
+    nearest: float
+
+
+def works(forward: Forward, step: Step) -> tuple[Work, ...]:
+    """The operators that one step (scalars) runs, stage by stage in order; their seconds add up to the step's."""
+    found = []
     for number, operators in enumerate(forward.stages):
         for operator in operators:
             seconds = float(operator.seconds(step) * forward.profile.factors.get(operator.part, 1.0))
             if seconds > 0:
-                rows.append(_row(number, operator, step, seconds))
-                total += seconds
-        added = float(part_seconds(forward, step, number)["engine"])
+                found.append(_work(number, operator, step, seconds))
+        added = float(engine_seconds(forward, step, number))
         if added > 0:
-            rows.append(_engine(forward, number, added))
-            total += added
-    return tuple(_with_share(row, total) for row in rows)
+            found.append(Work(number, None, ENGINE, added, 0.0, 0.0, HOST, 0.0))
+    return tuple(found)
 
 
-def _row(stage: int, operator: Operator, step: Step, seconds: float) -> Row:
+def _work(stage: int, operator: Operator, step: Step, seconds: float) -> Work:
     flops, moved = (float(value) for value in operator.done(step))
     compute, memory = flops / operator.peak_flops, moved / operator.bytes_per_s
     nearest = max(compute, memory) / seconds
     roof = COMPUTE if compute > memory else LINK if operator.part in OVER_LINKS else MEMORY
-    return Row(
-        stage=stage,
-        name=operator.name,
-        part=operator.part,
-        count=operator.count,
-        shape=operator.shape(),
-        seconds=seconds,
-        share=0.0,
-        flops=flops,
-        bytes_moved=moved,
-        bound=roof if nearest >= BOUND_FROM else LAUNCH,
-        utilisation=min(nearest, 1.0),
-        source=operator.curve.source,
-        basis=operator.basis,
-        error=operator.curve.left_out,
+    return Work(
+        stage, operator, operator.part, seconds, flops, moved, roof if nearest >= BOUND_FROM else LAUNCH, nearest
     )
 
 
-def _engine(forward: Forward, stage: int, seconds: float) -> Row:
-    """What the engine adds beside its kernels."""
-    made = forward.profile
+def table(forward: Forward, step: Step) -> tuple[Row, ...]:
+    """`works` for a reader."""
+    found = works(forward, step)
+    total = sum(each.seconds for each in found)
+    return tuple(_row(forward, each, each.seconds / total) for each in found)
+
+
+def _row(forward: Forward, work: Work, share: float) -> Row:
+    operator, made = work.operator, forward.profile
     return Row(
-        stage=stage,
-        name="engine",
-        part="engine",
-        count=1.0,
-        shape={},
-        seconds=seconds,
-        share=0.0,
-        flops=0.0,
-        bytes_moved=0.0,
-        bound=HOST,
-        utilisation=0.0,
-        source=f"profile {made.name}, {made.runs} runs",
-        basis="runs",
-        error=made.error,
+        stage=work.stage,
+        name=operator.name if operator else ENGINE,
+        part=work.part,
+        count=operator.count if operator else 1.0,
+        shape=operator.shape() if operator else {},
+        seconds=work.seconds,
+        share=share,
+        flops=work.flops,
+        bytes_moved=work.bytes_moved,
+        bound=work.bound,
+        utilisation=min(work.nearest, 1.0),
+        source=operator.curve.source if operator else f"profile {made.name}, {made.runs} runs",
+        basis=operator.basis if operator else "runs",
+        error=operator.curve.left_out if operator else made.error,
     )
 
 
-def _with_share(row: Row, total: float) -> Row:
-    return replace(row, share=row.seconds / total if total else 0.0)
-
-
-def utilisation(forward: Forward, rows: tuple[Row, ...], seconds: float) -> tuple[float, float]:
+def utilisation(forward: Forward, rows: Sequence[Row | Work], seconds: float) -> tuple[float, float]:
     """(MFU, MBU): shares of a step's time, in the first device's 16-bit peak and bandwidth, over all stages.
 
     MFU counts FLOPs in whatever format they ran, against the 16-bit peak.
@@ -125,7 +127,7 @@ def utilisation(forward: Forward, rows: tuple[Row, ...], seconds: float) -> tupl
     )
 
 
-def bottleneck(rows: tuple[Row, ...]) -> str:
+def bottleneck(rows: Sequence[Row | Work]) -> str:
     """What binds most of the time."""
     spent: dict[str, float] = {}
     for row in rows:

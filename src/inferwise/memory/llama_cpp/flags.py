@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from inferwise.errors import BadInput
@@ -36,7 +36,7 @@ class Flags:
     shares: tuple[float, ...]
     fit: bool
     outputs: int
-    build: Mapping[str, Any]
+    build: Mapping[str, Any] = field(hash=False)
 
 
 def flags_of(case: Case) -> Flags:

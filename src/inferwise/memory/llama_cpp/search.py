@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from inferwise.memory.llama_cpp.buffers import Buffers, Load, buffers
 from inferwise.memory.llama_cpp.placement import Placement, placed
@@ -37,6 +38,7 @@ class Room:
         return min(left, default=0)
 
 
+@lru_cache(maxsize=64)
 def fitted(load: Load, room: Room) -> Placement:
     """The placement that --fit comes to: all experts on the host first, then fewer layers (common/fit.cpp).
 

@@ -32,12 +32,12 @@ class OnHost(Operator):
         return self.inner.load(step)
 
     def one(self, step: Step) -> Quantity:
-        """Seconds."""
-        host = self.inner.seconds(step)
+        """Seconds: of both where there is something to do, as all three have the same load."""
+        host = self.inner.count * self.inner.timed(step)
         if self.device is None:
             return host
         fetched = weights_read(self.device, step) / self.link_bytes_per_s
-        return np.minimum(host, self.device.seconds(step) + fetched)
+        return np.minimum(host, self.device.count * self.device.timed(step) + fetched)
 
     def work(self, step: Step) -> tuple[Quantity, Quantity]:
         """The kernel's."""
