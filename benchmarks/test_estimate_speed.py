@@ -1,6 +1,7 @@
 """Speed of one estimate in process: `pytest benchmarks/test_estimate_speed.py`. The aim is 3 ms for each case.
 
-The model is read and the catalog loaded before; tensors dealt over ranks are kept between estimates of one model.
+The model is read and the catalog loaded before; a deployment's tensors and operators are kept between its estimates.
+"new" builds the operators each time, and searches llama.cpp's placement: a deployment that was not asked about before.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from inferwise.memory.llama_cpp.search import fitted
 from inferwise.serving.ask_load import question
 from inferwise.serving.estimate import estimate
+from inferwise.timing.deploy import built
 
 CASES = {
     "dense": ("meta-llama/Llama-3.1-8B-Instruct", "h100-sxm", 1, {"concurrency": 16}),
@@ -26,9 +29,15 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_an_estimate(benchmark: Any, case: str) -> None:
+@pytest.mark.parametrize("deployment", ["kept", "new"])
+def test_an_estimate(benchmark: Any, case: str, deployment: str) -> None:
     model, gpu, count, load = CASES[case]
     asked = question(model, gpu, count, **load)
-    benchmark.pedantic(
-        lambda: estimate(asked.case, asked.workload, replicas=asked.replicas), rounds=40, iterations=3, warmup_rounds=3
-    )
+
+    def answer() -> None:
+        if deployment == "new":
+            built.cache_clear()
+            fitted.cache_clear()
+        estimate(asked.case, asked.workload, replicas=asked.replicas)
+
+    benchmark.pedantic(answer, rounds=40, iterations=3, warmup_rounds=3)

@@ -20,6 +20,7 @@ from inferwise.serving.sweep_load import batches, sweep
 from inferwise.spec.tensor import Component
 from inferwise.timing.forward import step_seconds
 from inferwise.timing.step import Step
+from inferwise.timing.table import bottleneck, utilisation
 
 LLAMA = "meta-llama/Llama-3.1-8B-Instruct"
 MODELS = (
@@ -124,6 +125,16 @@ def test_rows_add_up_to_the_step_and_shares_to_one() -> None:
             assert all(row.seconds > 0 for row in rows)
         step = Step(decodes=made.running, context=1024 + 128)
         assert sum(row.seconds for row in made.decode) == pytest.approx(float(step_seconds(made.forward, step)))
+
+
+@pytest.mark.parametrize("flags", [{"tp": 2, "pp": 2}, {"output": 1}], ids=["decode", "prompt"])
+def test_what_is_said_of_a_step_is_that_of_its_rows(flags: dict[str, Any]) -> None:
+    made = iw.estimate(LLAMA, "h100", concurrency=8, **flags)
+    rows = made.decode or made.prefill
+    assert rows is (made.decode or made.prefill)  # kept once asked for
+    seconds = sum(row.seconds for row in rows)
+    assert (made.mfu, made.mbu) == pytest.approx(utilisation(made.forward, rows, seconds))
+    assert made.bottleneck == bottleneck(rows)
 
 
 def test_replicas_share_the_load() -> None:

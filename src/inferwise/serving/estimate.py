@@ -32,8 +32,9 @@ class Estimate:
     """Time, rates and energy of a deployment under a load, over all of its replicas.
 
     running: sequences that decode at once on one replica; limit: the most that its memory holds. decode_step,
-    prompt_step: a decode step of that batch (None where there is none) and one prompt. mfu, mbu: of the decode step. power_w: of all devices;
-    energy: of all devices for one output token. load_s: from the disk to the devices, None where no rate is known.
+    prompt_step: a decode step of that batch (None where there is none) and one prompt. mfu, mbu: of the decode step.
+    power_w: of all devices; energy: of all devices for one output token. load_s: from the disk to the devices, None
+    where no rate is known.
     """
 
     fit: Fit

@@ -40,7 +40,7 @@ def forward(case: Case, *, fold: int | None = None, backend: str = "", silicon: 
     the device's usual one; silicon: look operators up in measured tables. Raises BadInput for a device whose rates are
     not known, and for tables that are not installed."""
     dealt, held = _held(case)
-    made = replace(_made(_deployed(dealt, held), fold, backend), case=dealt)
+    made = replace(built(_deployed(dealt, held), fold, backend), case=dealt)
     if not silicon:
         return made
     shown, said = stages_looked_up(made.stages)
@@ -65,9 +65,7 @@ class _Deployed:
 
 
 # Fields of a case that tell deployments apart by their values.
-_OTHERS = attrgetter(
-    *sorted({each.name for each in fields(Case)} - {"model", "draft", "engine", "context", "batch"})
-)
+_OTHERS = attrgetter(*sorted({each.name for each in fields(Case)} - {"model", "draft", "engine", "context", "batch"}))
 
 
 def _deployed(case: Case, held: tuple[offload.Held, ...]) -> _Deployed:
@@ -76,7 +74,15 @@ def _deployed(case: Case, held: tuple[offload.Held, ...]) -> _Deployed:
         draft=None if case.draft is None else Same(case.draft),
         engine=case.engine,
         parts=tuple(
-            (each.device, each.stage.layers, each.host and each.host.layers, each.experts, each.dense, each.cache, each.head)
+            (
+                each.device,
+                each.stage.layers,
+                each.host and each.host.layers,
+                each.experts,
+                each.dense,
+                each.cache,
+                each.head,
+            )
             for each in held
         ),
         others=_OTHERS(case),
@@ -86,7 +92,7 @@ def _deployed(case: Case, held: tuple[offload.Held, ...]) -> _Deployed:
 
 
 @lru_cache(maxsize=64)
-def _made(deployed: _Deployed, fold: int | None, backend: str) -> Forward:
+def built(deployed: _Deployed, fold: int | None, backend: str) -> Forward:
     """The operators of a deployment; they are the same under every load."""
     case, held = deployed.case, deployed.held
     fused = case.engine.name not in UNFUSED
