@@ -69,6 +69,7 @@ class Rows:
     waiting: np.ndarray
     fold: np.ndarray
     weight: np.ndarray
+    architecture: np.ndarray
 
     def take(self, index: np.ndarray) -> Rows:
         return Rows(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
@@ -86,7 +87,7 @@ def grouped(forward: Forward, step: Step) -> np.ndarray:
 
 def features(one: Timed) -> tuple[np.ndarray, np.ndarray, float, np.ndarray]:
     """(decode, beside, batch, alone) of a run, without a profile; alone: its prompt with no other request."""
-    forward = replace(one.forward, profile=Profile(name="none"))
+    forward = replace(one.forward, profile=Profile(name="none"), factors=())
     load = load_of(one.question.case, one.question.workload, one.concurrency)
     budget = step_budget(one.question.case)
     batch = float(closed_loop(forward, load, budget, one.limit).running)
@@ -140,6 +141,7 @@ def gather(path: Path) -> tuple[Rows, list[str]]:
         waiting=np.array([one.concurrency / min(one.concurrency, one.limit) - 1.0 for _, one, *_ in columns]),
         fold=np.array([fold for *_, fold in columns]),
         weight=weight / weight.mean(),
+        architecture=np.array([one.question.case.devices[0].architecture for _, one, *_ in columns]),
     ), names
 
 
@@ -190,6 +192,7 @@ def profiles(theta: np.ndarray, first: np.ndarray, rows: Rows, error: np.ndarray
             "factors": {part: digits(value[NAMES[group]]) for part, group in GROUPS.items()},
             **{name: digits(value[name]) for name in ("step_s", "layer_s", "share", "share_equal")},
             **{name: digits(each) for name, each in zip(("request_s", "queue", "queue_equal"), queue, strict=True)},
+            **({"architectures": sorted(set(rows.architecture[mine]))} if engine else {}),
             "runs": int(mine.sum()),
             "error": None if error is None or not mine.any() else digits(float(np.median(error[mine]))),
         }
@@ -248,8 +251,10 @@ def main() -> None:
     parser.add_argument("measurements", type=Path)
     parser.add_argument("--skew", type=float, default=None)
     args = parser.parse_args()
-    skew = json.loads(OUT.read_text(encoding="utf-8"))["skew"] if args.skew is None else args.skew
-    OUT.write_text(json.dumps({"skew": skew, "profiles": [{}], "folds": {}}), encoding="utf-8")
+    before = json.loads(OUT.read_text(encoding="utf-8"))
+    skew = before["skew"] if args.skew is None else args.skew
+    if skew != before["skew"]:  # operators are built with it
+        OUT.write_text(json.dumps(before | {"skew": skew}, indent=1) + "\n", encoding="utf-8")
     rows, _ = gather(args.measurements)
     report("at the priors", tpot(prior()[0], rows), rows)
     without, later, folds = np.zeros(len(rows.tpot)), np.zeros(len(rows.tpot)), {}

@@ -41,6 +41,8 @@ NAMES = ("linear", "experts", "attention", "small", "step_s", "layer_s", "sequen
 PRIOR = dict(zip(NAMES, (1.0, 1.0, 1.0, 1.0, 1.5e-3, 4e-6, 3e-5), strict=True))
 REACH = dict(zip(NAMES, (0.4, 0.5, 0.5, 0.4, 1.0, 1.0, 1.0), strict=True))
 HOLD = 0.01
+# What static batches do not show: as the engine's general entry has it.
+OF_ENGINE = ("share", "share_equal", "request_s", "queue", "queue_equal")
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Rows:
 
 def features(one: Timed) -> tuple[np.ndarray, np.ndarray, float, float, float]:
     """(read, decode, gaps, layers, batch) of a static batch, without a profile."""
-    forward = replace(one.forward, profile=Profile(name="none"))
+    forward = replace(one.forward, profile=Profile(name="none"), factors=())
     load = load_of(one.question.case, one.question.workload, one.concurrency)
     batch = one.concurrency
     decode = sum(
@@ -93,15 +95,23 @@ def fitted(rows: Rows) -> np.ndarray:
     return theta
 
 
-def entry(selector: dict[str, str], theta: np.ndarray, runs_: int, error: float | None) -> dict[str, object]:
+def entry(
+    selector: dict[str, str], general: dict[str, float], theta: np.ndarray, runs_: int, error: float | None
+) -> dict[str, object]:
     value = dict(zip(NAMES, np.exp(theta), strict=True))
     return {
         **selector,
         "factors": {part: digits(value[NAMES[group]]) for part, group in GROUPS.items()},
         **{name: digits(value[name]) for name in ("step_s", "layer_s", "sequence_s")},
+        **{name: general[name] for name in OF_ENGINE},
         "runs": runs_,
         "error": error,
     }
+
+
+def general_of(entries: list[dict], selector: dict[str, str]) -> dict[str, float]:
+    """The engine's entry that has no other selector."""
+    return next(each for each in entries if each.get("engine") == selector["engine"] and "vendor" not in each)
 
 
 def selected(selector: dict[str, str], one: Timed) -> bool:
@@ -141,13 +151,17 @@ def main() -> None:
         for fold in range(5):
             seen, left = rows.take(rows.fold != fold), rows.take(rows.fold == fold)
             theta = fitted(seen)
-            folds[str(fold)].append(entry(selector, theta, len(seen.latency), None))
+            folds[str(fold)].append(
+                entry(selector, general_of(data["folds"][str(fold)], selector), theta, len(seen.latency), None)
+            )
             error[rows.fold == fold] = np.abs(latency(theta, left) / left.latency - 1)
         theta = fitted(rows)
         own = np.abs(latency(theta, rows) / rows.latency - 1)
         print(selector, len(mine), f"out of fold {np.median(error):.1%}, mean {error.mean():.1%};", end=" ")
         print(f"in sample {np.median(own):.1%};", np.round(np.exp(theta), 6))
-        made.append(entry(selector, theta, len(mine), digits(float(np.median(error)))))
+        seen_all = all((rows.fold != fold).any() for fold in set(rows.fold))  # else some were predicted by the priors
+        told = digits(float(np.median(error))) if seen_all else None
+        made.append(entry(selector, general_of(data["profiles"], selector), theta, len(mine), told))
     data["profiles"] = [*made, *keep]
     for fold, entries in folds.items():
         rest = [each for each in data["folds"][fold] if not any(s.items() <= each.items() for s in ENTRIES)]

@@ -17,6 +17,7 @@ LIMITS = {
     ("attention_prefill", ""): 12, ("attention_decode", ""): 10, ("latent_prefill", ""): 15, ("latent_decode", ""): 15,
     ("experts", ""): 15, ("collectives", "all_reduce"): 12,
 }  # fmt: skip
+DEVICE_LIMIT = 20  # percent, of a device left out entirely
 KERNELS = (
     "gemm", "quantize", "attention_prefill", "attention_decode", "attention_encoder", "latent_prefill", "latent_decode",
     "latent_bmm", "sparse_prefill", "sparse_decode", "experts", "dispatch", "collectives", "recurrent", "elementwise",
@@ -39,6 +40,12 @@ def cell(entry: dict, limit: int | None) -> str:
     return f"**{value:.1f}**" if limit is not None and value > limit else f"{value:.1f}"
 
 
+def far(entry: dict) -> str:
+    """The error of a device left out; bold over the limit."""
+    value = 100 * entry["left_out"]
+    return f"**{value:.0f} %**" if value > DEVICE_LIMIT else f"{value:.0f} %"
+
+
 def section(kernel: str) -> list[str]:
     data = json.loads((CURVES / f"{kernel}.json").read_text(encoding="utf-8"))
     entries = [each for each in data["curves"] if each.get("device")]
@@ -57,13 +64,20 @@ def section(kernel: str) -> list[str]:
             row.append(" / ".join(cell(each, limit) for each in engines) or "–")
         lines.append(f"| {device} | " + " | ".join(row) + " |")
     pools = [each for each in data["curves"] if not each.get("device") and not each.get("engine")]
+    over = sum("**" in each for each in lines[-len(devices) :])
+    cells = [each for each in entries if LIMITS.get((kernel, each["dtype"]), LIMITS.get((kernel, "")))]
+    if cells:
+        missed = sum(
+            100 * each["left_out"] > LIMITS.get((kernel, each["dtype"]), LIMITS.get((kernel, ""))) for each in cells
+        )
+        lines.append(f"\nOver the limit: {missed} of {len(cells)} curves, on {over} of {len(devices)} devices.")
     if pools:
         text = [
             f"{each.get('architecture') or each.get('vendor') or 'any device'}"
-            f"{', ' + each['link'] if each.get('link') else ''} {each['dtype']} {100 * each['left_out']:.0f} %"
+            f"{', ' + each['link'] if each.get('link') else ''} {each['dtype']} {far(each)}"
             for each in pools
         ]
-        lines.append("\nPools, each device left out in turn: " + "; ".join(text) + ".")
+        lines.append("\nPools, each device left out in turn (at most 20 %, bold: over): " + "; ".join(text) + ".")
     return lines
 
 

@@ -87,6 +87,12 @@ def main() -> None:
                     f"{row['engine']}, {row['accelerator']}, {row['model'].split('/')[-1]} {row['weight_format']}"
                 ].append(row)
         lines += [line(name, rows, made, metric) for name, rows in sorted(own.items())]
+    lone = [
+        row for row in measured if row["source"] == SILICON and row["concurrency"] == "1" and number(row["ttft_ms"])
+    ]
+    for protocol in ("closed_loop", "closed_loop_disagg"):
+        rows = [row for row in lone if row["protocol"] == protocol]
+        lines.append(line(f"all with one request in flight, {protocol}", rows, made, "ttft_ms"))
     lines += ["", "## Argonne by engine and device", "", head.replace("source, protocol", "engine, device"), rule]
     by: dict[str, list[dict[str, str]]] = defaultdict(list)
     for row in measured:

@@ -85,7 +85,8 @@ def estimate(
     batch: requests that start and end together; neither: one at a time; protocol says it otherwise (docs/timing.md).
     prefix: prompt tokens that are cached. acceptance: tokens that a step of speculation yields. gpu, count, flags: as
     in `fit` (weights, kv, state, engine, engine_version, tp, ...). Devices beyond the degrees run further replicas.
-    silicon: look kernels up in measured tables (the extra `silicon`, docs/timing_silicon.md).
+    silicon: look kernels up in measured tables (the extra `silicon`, docs/timing_silicon.md). Where not one request
+    fits (`fits` is False) the times are those that more memory would give, and `to_dict` leaves them out.
     Raises BadInput, UnknownName, WorldFailed.
     """
     from inferwise.serving.ask_load import question

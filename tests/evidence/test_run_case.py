@@ -169,7 +169,7 @@ def test_engines_without_a_profile_have_a_stand_in() -> None:
     assert (asked.case.engine.name, asked.extrapolated) == ("vllm", ("engine",))
     assert any(note.startswith("generic profile") for note in asked.notes)
     layers = served(engine="exllamav2", weight_format="exl2-4.0bpw", protocol="single_stream", tp="1", pp="4")
-    assert (layers.case.engine.name, layers.backend, len(layers.case.devices)) == ("llama.cpp", "cuda", 4)
+    assert (layers.case.engine.name, layers.backend, len(layers.case.devices)) == ("llama.cpp", "", 4)
     assert (layers.case.parallel, layers.replicas) == (Parallel(), 1)
 
 

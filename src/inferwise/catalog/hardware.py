@@ -23,8 +23,8 @@ def hardware(text: str, count: int | None = None) -> Node:
         raise BadInput(f"a text of {len(text):,} characters names no hardware", remedy=f"at most {MAX_TEXT:,}")
     if not text.strip():
         raise BadInput("no hardware named", remedy="give a device such as rtx-4090, or see `inferwise gpus`")
-    if count is not None and not 1 <= count <= MAX_DEVICES:
-        raise BadInput(f"count {count} of devices", remedy=f"give 1 to {MAX_DEVICES:,}")
+    if count is not None and (isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MAX_DEVICES):
+        raise BadInput(f"count {str(count)[:40]} of devices", remedy=f"give 1 to {MAX_DEVICES:,}")
     file = OWN_FILE.match(text.strip())
     found = load_custom(file[1], file[2] or "") if file else named(text)
     return found if count is None else _counted(found, count, text)

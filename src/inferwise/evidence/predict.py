@@ -10,16 +10,14 @@ from inferwise.memory.case import Case
 from inferwise.memory.engines import allocate
 from inferwise.serving.capacity import running_limit
 from inferwise.serving.disaggregated import disaggregated
-from inferwise.serving.estimate import load_of, rates_of, step_budget
+from inferwise.serving.estimate import decode_utilisation, load_of, middle_step, rates_of, step_budget
 from inferwise.serving.power import watts
 from inferwise.serving.single_stream import resized, single_stream
 from inferwise.serving.steady import Load, Rates
 from inferwise.serving.transfer import transfer_seconds
-from inferwise.spec.workload import OFFLINE, SINGLE, STATIC, STEADY
+from inferwise.spec.workload import OFFLINE, SINGLE, STEADY
 from inferwise.timing.deploy import forward
 from inferwise.timing.forward import Forward
-from inferwise.timing.step import Step
-from inferwise.timing.table import table, utilisation
 
 # Engines of llama.cpp's kind, whose benchmarks report prompt and decode rates apart.
 BY_STREAM = ("llama.cpp", "ollama", "mlx")
@@ -41,16 +39,16 @@ class Timed:
 def timed(question: Question, fold: int | None = None) -> Timed:
     """A question ready to be answered. fold: by profiles fitted without it. Raises BadInput for what cannot run."""
     workload, case = question.workload, question.case
-    made = _forward(case, fold, question.backend)
+    made = forward(case, fold=fold, backend=question.backend)
     if case.engine.name in BY_STREAM and case.model.stored is None:
         mixed, experts, rest = sized(question)
-        made = resized(_forward(mixed, fold, question.backend), experts, rest)
+        made = resized(forward(mixed, fold=fold, backend=question.backend), experts, rest)
     held = allocate(replace(case, context=workload.prompt + max(workload.output, 1), batch=1))
     limit = max(1.0, running_limit(held, workload.prompt, workload.output))
-    if workload.protocol in (STATIC, OFFLINE):
+    if workload.protocol == OFFLINE:
         limit = min(limit, float(case.setting("max_num_seqs") or MOST_OFFLINE)) if _has_seats(case) else limit
     each = workload.concurrency / question.replicas
-    other = None if question.prefill is None else _forward(question.prefill, fold, question.backend)
+    other = None if question.prefill is None else forward(question.prefill, fold=fold, backend=question.backend)
     return Timed(
         question=question, forward=made, limit=limit, concurrency=min(each, MOST_OFFLINE) or 1.0, prefill=other
     )
@@ -58,25 +56,6 @@ def timed(question: Question, fold: int | None = None) -> Timed:
 
 def _has_seats(case: Case) -> bool:
     return case.settings.max_num_seqs is not None or "max_num_seqs" in case.engine.defaults
-
-
-def _forward(case: Case, fold: int | None, backend: str) -> Forward:
-    """Of a deployment, once: its lengths and its batch do not count."""
-    key = (*_identity(case), fold, backend)
-    if key not in _forwards:
-        _forwards[key] = (case, forward(case, fold=fold, backend=backend))
-    return _forwards[key][1]
-
-
-_forwards: dict[tuple[object, ...], tuple[Case, Forward]] = {}
-
-
-def _identity(case: Case) -> tuple[object, ...]:
-    """What tells deployments apart. Models by identity: the cache holds on to its cases, so none is used twice."""
-    devices = tuple(device.slug for device in case.devices)
-    engine = (case.engine.name, case.engine.version)
-    formats = (case.weights, case.layout, case.draft_weights, case.speculative_tokens, case.mtp, case.encoder)
-    return (id(case.model), id(case.draft), devices, *engine, case.parallel, *formats, case.settings, case.lora)
 
 
 def predicted(one: Timed) -> dict[str, float]:
@@ -120,8 +99,8 @@ def _metrics(rates: Rates, prompt: int, output: int, replicas: int) -> dict[str,
 def _energy(one: Timed, rates: Rates, output_tok_s: float) -> dict[str, float]:
     """Power and energy of a steady batch."""
     workload = one.question.workload
-    rows = table(one.forward, Step(decodes=float(rates.running), context=workload.prompt + workload.output / 2))
-    power = watts(one.forward.case.devices, *utilisation(one.forward, rows, sum(row.seconds for row in rows)))
+    step = middle_step(one.forward, rates, load_of(one.question.case, workload, one.concurrency))
+    power = watts(one.forward.case.devices, *decode_utilisation(one.forward, step, rates))
     if power is None:
         return {}
     total = power * one.question.replicas

@@ -39,7 +39,6 @@ TUNED_SEQUENCES = 2048  # of an offline run that names none: more are never fast
 DISAGGREGATED = "closed_loop_disagg"  # a closed loop whose prompts other workers read
 EVERY_LAYER = 1_000_000  # -ngl of "all"; the default of builds of 2023 was none
 TUNED_TOKENS = 8192
-BACKENDS = {"NVIDIA": "cuda", "AMD": "rocm", "Apple": "metal"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,7 +246,7 @@ def _deployed(run: Run) -> _Deployed:
         replicas=max(1, count // len(node.devices)),
         notes=tuple(each for each in notes if each),
         extrapolated=("engine",) if reason else (),
-        backend=_backend(run, name, node),
+        backend=run.backend,
     )
 
 
@@ -292,10 +291,3 @@ def _settings(run: Run, engine: str, known: Mapping[str, Any]) -> Settings:
         flags = {name: degree(run.fact(name)) or known.get(name) for name in ("max_num_seqs", BATCHED)}
         flags |= {name: known.get(name) for name in ("gpu_memory_utilization", "async_scheduling")}
     return Settings(**flags)
-
-
-def _backend(run: Run, engine: str, node: Node) -> str:
-    """What llama.cpp was built for: as the row says, else its vendor's usual one."""
-    if run.backend or engine not in GGUF_ENGINES:
-        return run.backend
-    return BACKENDS.get(node.devices[0].vendor, "")

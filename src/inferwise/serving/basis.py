@@ -19,8 +19,8 @@ BINDS = {
 RELIEF = {
     COMPUTE: "weights and activations in fewer bits where the device computes in them, or more devices",
     LINK: "fewer tensor-parallel ranks, or a faster link",
-    LAUNCH: "more sequences at once, fewer devices, CUDA graphs where they are off",
-    HOST: "more sequences at once, CUDA graphs where they are off, a newer engine",
+    LAUNCH: "more sequences at once, fewer devices",
+    HOST: "more sequences at once, a newer engine",
 }
 FEWER_WEIGHT_BYTES = "weights in fewer bits, more sequences at once (they share each read), or more devices"
 FEWER_CACHE_BYTES = "a KV cache in fewer bits, shorter contexts, or more devices"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from inferwise.memory.allocation import Allocation
+from inferwise.memory.case import Case
+from inferwise.memory.state import device_state_bytes
 
 # Engines that admit a request while its prompt fits, and grow it block by block (preempting where blocks run out):
 # the cache then holds sequences at their mean length. The others reserve a sequence's whole length first
@@ -22,8 +24,14 @@ def running_limit(allocation: Allocation, input_tokens: int, output_tokens: int)
         held = max(held, pool.max_concurrency)
     case = allocation.case
     if case.engine.name in GROWING:
-        held *= case.context / max(input_tokens + output_tokens / 2, 1.0)
+        whole, mean = (_state_bytes(case, tokens) for tokens in (case.context, input_tokens + output_tokens // 2))
+        held *= whole / mean if mean else 1.0
     return min([held, *_own(allocation)])
+
+
+def _state_bytes(case: Case, tokens: int) -> int:
+    """Of one sequence of so many tokens on the fullest device: windows and recurrences grow no further."""
+    return device_state_bytes(case.model, max(tokens, 1), case.layout, case.parallel)
 
 
 def _own(allocation: Allocation) -> list[float]:

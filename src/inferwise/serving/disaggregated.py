@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from inferwise.serving.steady import ROUNDS, Load, Rates, decode_seconds, prefill_seconds
-from inferwise.timing.forward import Forward, part_seconds
-from inferwise.timing.step import Quantity, Step
-
-GROUPED = ("projections", "attention", "recurrent")  # parts whose sequences are dealt over the groups of attention
+from inferwise.serving.steady import ROUNDS, Load, Rates, decode_seconds, lone_seconds, prefill_seconds
+from inferwise.timing.forward import Forward
+from inferwise.timing.step import Quantity
 
 
 def disaggregated(
@@ -64,22 +62,6 @@ def disaggregated(
         decode_s=decode_s,
         running=batch,
     )
-
-
-def lone_seconds(forward: Forward, load: Load, budget: float) -> Quantity:
-    """Seconds to read one prompt on an idle worker. It lies whole on one group of attention data parallelism, where the
-    operators' mean over the groups holds only a part of it: those of GROUPED take as long as with a prompt in each."""
-    read = prefill_seconds(forward, 1.0, load, budget)
-    groups = float(forward.case.parallel.dp)
-    if groups == 1:
-        return read
-    for stage in range(len(forward.stages)):
-        one, each = (
-            part_seconds(forward, Step(prompts=count, prompt_tokens=load.input - load.prefix, past=load.prefix), stage)
-            for count in (1.0, groups)
-        )
-        read = read + sum(each[part] - one[part] for part in GROUPED if part in one)
-    return read
 
 
 def queue_seconds(service_s: Quantity, away_s: Quantity, requests: Quantity) -> Quantity:

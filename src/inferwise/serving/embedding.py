@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from inferwise.serving.steady import Load, Rates, prefill_seconds
+from inferwise.timing.decompose.stage import generates
 from inferwise.timing.forward import Forward
 from inferwise.timing.step import Quantity
 
@@ -17,14 +18,15 @@ def embedding(forward: Forward, load: Load, budget: float, limit: Quantity = np.
     """
     room = np.maximum(np.floor(budget / np.maximum(load.input, 1.0)), 1.0)
     together = np.maximum(np.minimum(np.minimum(load.concurrency, room), limit), 1.0)
-    step = prefill_seconds(forward, together, load, np.inf)
-    latency = step * load.concurrency / together
+    whole = np.inf if not generates(forward.case.model) else budget  # a generative model's prompts come in chunks
+    step = prefill_seconds(forward, together, load, whole)
+    latency = forward.profile.request_s * (whole < np.inf) + step * np.maximum(load.concurrency / together, 1.0)
     return Rates(
         ttft_s=latency,
         tpot_s=0.0 * latency,
         latency_s=latency,
-        request_per_s=together / step,
-        prefill_s=prefill_seconds(forward, 1.0 + 0.0 * together, load, np.inf),
+        request_per_s=load.concurrency / latency,
+        prefill_s=prefill_seconds(forward, 1.0 + 0.0 * together, load, whole),
         decode_s=0.0 * latency,
         running=together,
     )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from inferwise.memory.case import Case
+from inferwise.memory.dealing import ONE_PROCESS
 from inferwise.memory.engines.vllm_limits import resolve
 from inferwise.memory.fit import Fit, fit
 from inferwise.serving.capacity import running_limit
@@ -99,7 +100,7 @@ def estimate(case: Case, workload: Workload, *, replicas: int = 1, silicon: bool
     """
     if not generates(case.model):
         workload = replace(workload, output=0)
-    each = max(1, -(-workload.concurrency // replicas))
+    each = max(1.0, workload.concurrency / replicas)
     length = workload.prompt + workload.output
     asked = replace(case, context=max(length, case.context), batch=1)
     held = fit(asked)
@@ -107,14 +108,30 @@ def estimate(case: Case, workload: Workload, *, replicas: int = 1, silicon: bool
     limit = running_limit(held.allocation, workload.prompt, workload.output)
     if workload.protocol == STATIC:  # all of them reach their whole length together
         limit = min(limit, float(held.allocation.max_batch))
-    load = load_of(case, workload, float(each))
+    load = load_of(case, workload, each)
     notes = []
     if limit < each and workload.protocol in (STATIC, STEADY) and limit >= 1:
-        notes.append(f"{each:,} sequences do not fit: the largest batch that does, {int(limit):,}, is timed")
+        notes.append(f"{each:,.0f} sequences do not fit: the largest batch that does, {int(limit):,}, is timed")
         load = replace(load, concurrency=float(int(limit)))
     rates = rates_of(forward, load, workload, max(limit, 1.0))
     rates = with_prefix(rates, prefix_seconds(held.allocation, load.prefix))
     return _answer(held, workload, forward, replicas, limit, load, rates, tuple(notes))
+
+
+def middle_step(forward: Forward, rates: Rates, load: Load) -> Step:
+    """A decode step in the middle of the answers, of the sequences that a stage works on at once."""
+    stages = 1 if forward.case.engine.name in ONE_PROCESS else len(forward.stages)
+    return Step(decodes=float(rates.running) / stages, context=load.input + load.output / 2, queries=load.queries)
+
+
+def decode_utilisation(forward: Forward, step: Step, rates: Rates) -> tuple[float, float]:
+    """(MFU, MBU) of `middle_step` while the batch decodes: every stage runs one for each of its micro-batches."""
+    stages = 1 if forward.case.engine.name in ONE_PROCESS else len(forward.stages)
+    shown = works(forward, step)
+    if stages == 1:
+        return utilisation(forward, shown, sum(each.seconds for each in shown))
+    passes = min(float(rates.running), float(stages))
+    return utilisation(forward, shown, max(float(rates.decode_s) / passes, 1e-12))
 
 
 def load_of(case: Case, workload: Workload, each: Quantity) -> Load:
@@ -177,7 +194,7 @@ def _answer(
 ) -> Estimate:
     """The numbers of the whole deployment, and the operators behind them."""
     running, output = float(rates.running), workload.output
-    middle = Step(decodes=running, context=workload.prompt + output / 2, queries=load.queries)
+    middle = middle_step(forward, rates, load)
     read = Step(
         prompts=1.0,
         prompt_tokens=load.input - load.prefix,
@@ -187,8 +204,12 @@ def _answer(
     )
     decodes = output > 1 and generates(forward.case.model)
     shown = works(forward, middle if decodes else read)
-    mfu, mbu = utilisation(forward, shown, sum(each.seconds for each in shown))
-    busy = min(float(replicas), workload.concurrency / float(load.concurrency))  # replicas, where some have no request
+    mfu, mbu = (
+        decode_utilisation(forward, middle, rates)
+        if decodes
+        else utilisation(forward, shown, sum(each.seconds for each in shown))
+    )
+    busy = float(min(replicas, workload.concurrency))  # replicas that have a request
     request_per_s = float(rates.request_per_s) * busy
     output_tok_s = request_per_s * output
     power, idle = watts(forward.case.devices, mfu, mbu), watts(forward.case.devices, 0.0, 0.0)

@@ -5,18 +5,19 @@ All take scalars or arrays of loads (input, output, concurrency of one replica) 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any
 
 import numpy as np
 
 from inferwise.memory.dealing import ONE_PROCESS
-from inferwise.timing.forward import Forward, stage_seconds
+from inferwise.timing.forward import Forward, part_seconds, stage_seconds
 from inferwise.timing.step import Array, Quantity, Step
 
 # Two points of Gauss and Legendre on [0, 1]: exact for what is a cubic in the context between the prompt and its end.
 POINTS = (0.5 - 0.5 / np.sqrt(3), 0.5 + 0.5 / np.sqrt(3))
+GROUPED = ("projections", "attention", "recurrent")  # parts whose sequences are dealt over the groups of attention
 ROUNDS = 12  # of the fixed point between the running batch and its speed
 
 
@@ -77,26 +78,50 @@ def prefill_seconds(
 
     Chunks are counted as a real number: the whole is `chunks` times a chunk at half of the prompt.
     """
+    step, chunks = chunk(prompts, load, budget, decodes)
+    stages = [stage_seconds(forward, step, stage) for stage in range(len(forward.stages))]
+    if len(stages) == 1:
+        return chunks * stages[0]
+    return sum(stages) + (chunks - 1) * reduce(np.maximum, stages)
+
+
+def chunk(prompts: Quantity, load: Load, budget: float, decodes: Quantity) -> tuple[Step, Quantity]:
+    """A step at half of the prompts, and how many such steps they take."""
     fresh = load.input - load.prefix
     tokens = prompts * fresh
     chunks = np.maximum(1.0, tokens / np.maximum(1.0, budget - decodes))
     parallel = np.maximum(1.0, prompts / chunks)  # prompts that share a chunk
     size = tokens / chunks / parallel  # new tokens of each of them in it
-    past = load.prefix + (fresh - size) / 2
     step = Step(
         decodes=decodes,
         context=load.input + load.output / 2,
         queries=load.queries,
         prompts=parallel,
         prompt_tokens=size,
-        past=past,
+        past=load.prefix + (fresh - size) / 2,
         images=load.patches * prompts / chunks,
         image_patches=load.image_patches,
     )
-    stages = [stage_seconds(forward, step, stage) for stage in range(len(forward.stages))]
-    if len(stages) == 1:
-        return chunks * stages[0]
-    return sum(stages) + (chunks - 1) * reduce(np.maximum, stages)
+    return step, chunks
+
+
+def lone_seconds(forward: Forward, load: Load, budget: float) -> Quantity:
+    """Seconds to read one prompt on an idle deployment. It lies whole on one group of attention data parallelism, where
+    the operators' mean over the groups holds only a part of it: those of GROUPED take as long as with one in each."""
+    read = prefill_seconds(forward, 1.0, load, budget)
+    groups = float(forward.case.parallel.dp)
+    if groups == 1:
+        return read
+    fresh = load.input - load.prefix
+    chunks = np.maximum(1.0, fresh / budget)
+    size = fresh / chunks
+    for stage in range(len(forward.stages)):
+        one, each = (
+            part_seconds(forward, Step(prompts=count, prompt_tokens=size, past=load.prefix + (fresh - size) / 2), stage)
+            for count in (1.0, groups)
+        )
+        read = read + chunks * sum(each[part] - one[part] for part in GROUPED if part in one)
+    return read
 
 
 def closed_loop(forward: Forward, load: Load, budget: float, limit: Quantity = np.inf) -> Rates:
@@ -108,7 +133,7 @@ def closed_loop(forward: Forward, load: Load, budget: float, limit: Quantity = n
     of the others' prompts (they come in a burst at first, and together again where their lengths are alike). d and P
     are taken at two batches, and between them as a line.
     """
-    alone = prefill_seconds(forward, 1.0, load, budget)
+    alone = lone_seconds(forward, load, budget)
     gaps = np.maximum(load.output - 1.0, 1.0)
     most = np.minimum(load.concurrency, limit)
     low = np.maximum(most / 2, 1.0)
@@ -144,10 +169,15 @@ def closed_loop(forward: Forward, load: Load, budget: float, limit: Quantity = n
 def _beside(forward: Forward, batch: Quantity, load: Load, budget: float) -> tuple[Any, Any]:
     """Seconds between tokens of a batch, and what one more prompt adds beside it."""
     decode = decode_seconds(forward, batch, load)
-    others = np.maximum(batch - 1.0, 0.0)
-    read = prefill_seconds(forward, 1.0, load, budget, others)
-    chunks = np.maximum(1.0, (load.input - load.prefix) / np.maximum(1.0, budget - others))
-    return decode, read - chunks * decode * load.acceptance
+    others, stages = np.maximum(batch - 1.0, 0.0), range(len(forward.stages))
+    if len(stages) == 1 or forward.case.engine.name in ONE_PROCESS:
+        step, chunks = chunk(1.0, load, budget, others)
+        return decode, prefill_seconds(forward, 1.0, load, budget, others) - chunks * decode * load.acceptance
+    # a prompt keeps each stage busy once, beside one of the micro-batches: the slowest sets the pace
+    step, chunks = chunk(1.0, load, budget, others / len(stages))
+    alone = replace(step, prompts=0.0)
+    mixed = reduce(np.maximum, [stage_seconds(forward, step, stage) for stage in stages])
+    return decode, chunks * (mixed - reduce(np.maximum, [stage_seconds(forward, alone, stage) for stage in stages]))
 
 
 def static_batch(forward: Forward, load: Load, budget: float) -> Rates:
@@ -172,7 +202,7 @@ def steady_batch(forward: Forward, load: Load, budget: float) -> Rates:
     decode, cost = _beside(forward, load.concurrency, load, budget)
     others = np.maximum(load.concurrency - 1.0, 0.0)
     tpot = decode + forward.profile.share * others * np.maximum(cost, 0.0) / gaps
-    alone = prefill_seconds(forward, 1.0, load, budget)
+    alone = lone_seconds(forward, load, budget)
     first = forward.profile.request_s + alone + 0.5 * tpot * (others > 0)
     return Rates(
         ttft_s=first,

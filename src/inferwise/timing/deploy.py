@@ -7,7 +7,6 @@ from functools import lru_cache, partial
 from operator import attrgetter
 from typing import Any
 
-from inferwise.errors import BadInput
 from inferwise.memory.case import Case
 from inferwise.memory.dealing import ONE_PROCESS
 from inferwise.memory.placement import stages
@@ -21,12 +20,14 @@ from inferwise.timing.decompose.site import Site
 from inferwise.timing.decompose.speculation import draft
 from inferwise.timing.decompose.stage import operators
 from inferwise.timing.execution import execution
-from inferwise.timing.forward import Forward
+from inferwise.timing.forward import Forward, factors_of
+from inferwise.timing.links import joined
 from inferwise.timing.profiles import profile
 from inferwise.timing.silicon.look_up import stages_looked_up
 
 # Whose kernels an engine without timed ones of its own runs, in the main.
 KERNELS = {"ollama": "llama.cpp", "transformers": "vllm", "mlx": "llama.cpp"}
+EAGER = ("transformers",)
 UNFUSED = ("llama.cpp", "ollama", "transformers")  # q, k and v, gate and up are GEMMs of their own
 
 
@@ -91,29 +92,37 @@ def _deployed(case: Case, held: tuple[offload.Held, ...]) -> _Deployed:
     )
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def built(deployed: _Deployed, fold: int | None, backend: str) -> Forward:
     """The operators of a deployment; they are the same under every load."""
     case, held = deployed.case, deployed.held
     fused = case.engine.name not in UNFUSED
     engine = KERNELS.get(case.engine.name, case.engine.name)
-    found, rate = [], link_rate(case)
+    found, between = [], joined(case)
     for each in held:
         device = _device(case, each)
         kernels = f"{engine}/{backend or usual_backend(device)}" if engine == LLAMA_CPP else engine
-        site = Site(case=case, device=device, engine=kernels, link=case.node.link, link_bytes_per_s=rate)
+        site = Site(case=case, device=device, engine=kernels, link=between.link, link_bytes_per_s=between.bytes_per_s)
         made = tuple(offload.placed(site, each, partial(operators, fused=fused)))
         found.append((*made, *offload.fetched(site, each.stage, made)))
     drafts, drafted = draft(site, fused)
     found[-1] += drafts
     layers = [len(each.stage.layers) + (len(each.host.layers) if each.host else 0) for each in held]
     layers[-1] += drafted
+    made_by = profile(case.engine.name, case.devices[0], case.engine.version, waits=waits(case), fold=fold)
     return Forward(
         case=case,
         stages=tuple(found),
         layers=tuple(layers),
-        profile=profile(case.engine.name, case.devices[0], case.engine.version, waits=waits(case), fold=fold),
-        notes=(*_fallbacks(case, held, engine), *offload.notes(case, held), *encoder.notes(case)),
+        profile=made_by,
+        factors=tuple(factors_of(made_by, each) for each in found),
+        notes=(
+            *((between.note,) if between.note else ()),
+            *_unmodelled(case),
+            *_fallbacks(case, held, engine),
+            *offload.notes(case, held),
+            *encoder.notes(case),
+        ),
     )
 
 
@@ -121,6 +130,19 @@ def waits(case: Case) -> bool:
     """Whether each step waits for the host: an engine that can overlap the two, and does not."""
     given, own = case.settings.async_scheduling, case.engine.defaults.get("async_scheduling")
     return own is not None and not (own if given is None else given)
+
+
+def _unmodelled(case: Case) -> tuple[str, ...]:
+    """What bears on the time of a case and is not in it."""
+    launched = "its kernels are launched one by one: the host's time between them is not in these figures"
+    found = []
+    if case.engine.name in EAGER:
+        found.append(f"{case.engine.name} is eager: {launched}")
+    elif case.settings.graphs is False:
+        found.append(f"without graphs {launched}")
+    if case.speculative_tokens and case.draft is None and not case.mtp:
+        found.append("no draft model and no MTP layers: drafted tokens cost nothing but their verification")
+    return tuple(found)
 
 
 def _fallbacks(case: Case, held: tuple[offload.Held, ...], engine: str) -> tuple[str, ...]:
@@ -153,23 +175,3 @@ def _held(case: Case) -> tuple[Case, tuple[offload.Held, ...]]:
 def usual_backend(device: Accelerator) -> str:
     """The backend of llama.cpp that its builds for a device have."""
     return "cpu" if device.kind is Kind.CPU else BACKENDS.get(device.vendor, "vulkan")
-
-
-def link_rate(case: Case) -> float:
-    """Bytes/s from a rank to its peers, each direction: the node's link, or the network where they are on several.
-
-    Raises BadInput where ranks exchange over a link whose rate is not known.
-    """
-    if case.parallel.devices == 1:
-        return 1.0
-    device, node = case.devices[0], case.node
-    within = device.max_per_node if device.link not in ("none", "") else max(device.max_per_node, 8)
-    if case.parallel.tp > max(within, 1) and node.host.network_bytes_per_s:
-        return node.host.network_bytes_per_s / within
-    rate = node.link_bytes_per_s or device.link_bytes_per_s or device.pcie_bytes_per_s
-    if not rate:
-        raise BadInput(
-            f"no rate of the link between {len(case.devices)} x {device.name} is known",
-            remedy="give pcie_bytes_per_s in a TOML file of your own (docs/hardware.md)",
-        )
-    return rate

@@ -60,7 +60,8 @@ def execution(stored: str, device: Accelerator, engine: str, *, experts: bool = 
     if stored.startswith("mxfp4"):
         if has.get("fp4") and engine in SERVERS and experts:
             return Execution("mxfp4_mxfp8", "fp8", 1.0, True)
-        return Execution("mxfp4", wide, 2.0)
+        only = f"{device.name} has no fp4: mxfp4 weights only, computed in {wide}"
+        return Execution("mxfp4", wide, 2.0, note="" if has.get("fp4") else only)
     if stored in GGML_TYPES or engine == "llama.cpp":
         return Execution(stored, wide, 2.0)
     if stored.startswith("int8") and has.get("int8"):

@@ -28,8 +28,8 @@ class Profile:
     every layer; sequence_s: of every decode; request_s: of a request before its prompt is read and after its first
     token is made (all on top of the kernels). share: of a prompt's work that other requests'
     decodes wait for; share_equal: where requests of one length begin and end together. queue,
-    queue_equal: of the others' prompts, those that a request's own waits for. runs: the rows behind it;
-    error: median error of TPOT on folds left out, None where no run speaks for the engine.
+    queue_equal: of the others' prompts, those that a request's own waits for. runs: the rows behind it, 0 on devices of
+    an architecture that has none; error: median error of TPOT on folds left out, None where no run speaks for it.
     """
 
     name: str
@@ -73,10 +73,13 @@ def profile(
     entries: Sequence[Mapping[str, Any]] = data["profiles"] if fold is None else data["folds"][str(fold)]
     row = dict(next(each for each in entries if _speaks(each, engine, device, version)))
     name = " ".join(str(row.pop(key)) for key in SELECTORS if key in row) or GENERIC
+    seen = row.pop("architectures", None)
+    if seen is not None and device.architecture not in seen:  # of others' devices: no run of it speaks for this one
+        row |= {"runs": 0, "error": None}
     host_s = row.pop("host_s", 0.0)
     if waits:
         row["step_s"] = row.get("step_s", 0.0) + host_s
-    return Profile(name=name, **row)
+    return Profile(name=name, source=data["source"] if row.get("runs") else "", **row)
 
 
 def _speaks(entry: Mapping[str, Any], engine: str, device: Accelerator, version: str) -> bool:

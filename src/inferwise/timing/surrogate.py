@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from inferwise.errors import BadInput
-from inferwise.timing.forward import Forward, engine_seconds
+from inferwise.timing.forward import Forward, engine_seconds, scaled
 from inferwise.timing.knots import Axis, chosen, interpolated
 from inferwise.timing.operators.base import Operator
 from inferwise.timing.step import Array, Quantity, Step
@@ -60,34 +60,36 @@ def surrogate(forward: Forward, ranges: Ranges, *, tolerance: float = TOLERANCE)
     """
     made: dict[tuple[Any, ...], tuple[Table, ...]] = {}
     found = []
-    for operators in forward.stages:
-        key = tuple(id(each) for each in operators)
+    for stage in range(len(forward.stages)):
+        operators = tuple(scaled(forward, stage))
+        key = tuple((factor, id(each)) for factor, each in operators)
         if key not in made:
-            made[key] = _tables(forward, operators, ranges, tolerance)
+            made[key] = _tables(operators, ranges, tolerance)
         found.append(made[key])
     fixed = tuple(_fixed(forward, stage, ranges) for stage in range(len(forward.stages)))
     return Surrogate(stages=tuple(found), fixed=fixed, ranges=ranges)
 
 
-def _tables(forward: Forward, operators: Sequence[Operator], ranges: Ranges, tolerance: float) -> tuple[Table, ...]:
-    """One table a view, of the operators that depend on that alone."""
-    groups = pieces(operators, ranges)
+def _tables(operators: Sequence[tuple[float, Operator]], ranges: Ranges, tolerance: float) -> tuple[Table, ...]:
+    """One table a view, of the operators (each with the engine's factor) that depend on that alone."""
+    groups: dict[str, list[tuple[float, Operator]]] = {}
+    for factor, operator in operators:
+        for view, members in pieces([operator], ranges).items():
+            groups.setdefault(view, []).extend((factor * times, each) for times, each in members)
     tables = []
     for view, members in groups.items():
         axes = VIEWS[view].fine(ranges, [operator for _, operator in members])
-        evaluate = partial(_together, forward, members, VIEWS[view], ranges)
+        evaluate = partial(_together, members, VIEWS[view], ranges)
         kept, seconds = chosen(axes, evaluate, tolerance)
         tables.append(Table(view=view, axes=kept, seconds=seconds))
     return tuple(tables)
 
 
-def _together(
-    forward: Forward, members: Sequence[tuple[float, Operator]], view: View, ranges: Ranges, *at: Array
-) -> Array:
+def _together(members: Sequence[tuple[float, Operator]], view: View, ranges: Ranges, *at: Array) -> Array:
     """Seconds of operators of one view, at the numbers that it shows."""
     step, total = view.step(ranges, *at), np.zeros(at[0].shape)
     for times, operator in members:
-        total += times * forward.profile.factors.get(operator.part, 1.0) * operator.seconds(step)
+        total += times * operator.seconds(step)
     return total
 
 

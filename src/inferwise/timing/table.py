@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from inferwise.timing.forward import Forward, engine_seconds
+from inferwise.timing.forward import Forward, engine_seconds, scaled
 from inferwise.timing.operators.base import Operator
 from inferwise.timing.rates import memory_rate, peak
 from inferwise.timing.step import Step
@@ -15,6 +15,7 @@ COMPUTE, MEMORY, LINK, LAUNCH, HOST = "compute", "memory", "link", "launch", "ho
 OVER_LINKS = ("communication", "offload")
 ENGINE = "engine"
 NOT_ON_DEVICE = (*OVER_LINKS, "host")  # whose bytes and FLOPs no device moves
+SMALL_S = 3e-5  # a kernel of fewer seconds that is far from its roof is too small for the device
 BOUND_FROM = 0.35  # of its time that an operator's nearest roof takes, for that roof to be what binds it
 
 
@@ -64,9 +65,9 @@ class Work(NamedTuple):
 def works(forward: Forward, step: Step) -> tuple[Work, ...]:
     """The operators that one step (scalars) runs, stage by stage in order; their seconds add up to the step's."""
     found = []
-    for number, operators in enumerate(forward.stages):
-        for operator in operators:
-            seconds = float(operator.seconds(step) * forward.profile.factors.get(operator.part, 1.0))
+    for number in range(len(forward.stages)):
+        for factor, operator in scaled(forward, number):
+            seconds = float(factor * operator.seconds(step))
             if seconds > 0:
                 found.append(_work(number, operator, step, seconds))
         added = float(engine_seconds(forward, step, number))
@@ -80,9 +81,8 @@ def _work(stage: int, operator: Operator, step: Step, seconds: float) -> Work:
     compute, memory = flops / operator.peak_flops, moved / operator.bytes_per_s
     nearest = max(compute, memory) / seconds
     roof = COMPUTE if compute > memory else LINK if operator.part in OVER_LINKS else MEMORY
-    return Work(
-        stage, operator, operator.part, seconds, flops, moved, roof if nearest >= BOUND_FROM else LAUNCH, nearest
-    )
+    small = nearest < BOUND_FROM and seconds < SMALL_S * operator.count
+    return Work(stage, operator, operator.part, seconds, flops, moved, LAUNCH if small else roof, nearest)
 
 
 def table(forward: Forward, step: Step) -> tuple[Row, ...]:
@@ -105,7 +105,7 @@ def _row(forward: Forward, work: Work, share: float) -> Row:
         flops=work.flops,
         bytes_moved=work.bytes_moved,
         bound=work.bound,
-        utilisation=min(work.nearest, 1.0),
+        utilisation=work.nearest,
         source=operator.curve.source if operator else f"profile {made.name}, {made.runs} runs",
         basis=operator.basis if operator else "runs",
         error=operator.curve.left_out if operator else made.error,

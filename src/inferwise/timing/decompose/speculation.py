@@ -54,7 +54,7 @@ def _model(site: Site, fused: bool) -> Sequence[Operator]:
 
     case = site.case
     assert case.draft is not None
-    parallel = Parallel(tp=case.parallel.tp, ep=case.parallel.ep)
+    parallel = Parallel(tp=case.parallel.tp, ep=case.parallel.ep, dp=case.parallel.dp)
     own = replace(
         case,
         model=case.draft,

@@ -11,8 +11,10 @@ from inferwise.memory.formatted import FormattedTensor
 from inferwise.memory.placement import MIXERS, TOWERS, Stage
 from inferwise.spec.attention import Attention, LatentAttention
 from inferwise.spec.blocks import Block, Layer, Shared, Stack
+from inferwise.spec.ffn import Experts, Mlp
 from inferwise.spec.model import Model
 from inferwise.spec.tensor import Component, Tensor
+from inferwise.timing.curves import NO_LINK
 from inferwise.timing.decompose.encoder import cross_inputs, crossed, prompt_attention, source_gemms, tower
 from inferwise.timing.decompose.experts import experts_in, routed
 from inferwise.timing.decompose.linear import gemms
@@ -27,6 +29,7 @@ from inferwise.timing.operators.gemm import LOGITS, TOKENS
 from inferwise.timing.operators.passes import ANSWERS, DECODES, PROMPTS, passes
 from inferwise.timing.operators.small import Collective, Elementwise, Sampling
 
+LIBRARY = "nccl"  # whose collectives run where an engine's own do not
 ACTIVATION_BYTES = 2  # of an element between layers: 16 bits
 # Rows read and written, in units of a row: a fused add and norm reads two and writes two; an activation reads a
 # product's two halves and writes one; the rotary embedding reads and writes q and k.
@@ -129,7 +132,8 @@ def _small(site: Site, layer: Layer, count: int) -> Iterator[Operator]:
     norms = sum(1 for t in tensors if t.component is Component.NORM and t.shape == (model.hidden,))
     if norms:
         row = float(NORM_ROWS * model.hidden * ACTIVATION_BYTES)
-        yield Elementwise(**site.common("norms", "elementwise", count * norms, "elementwise", "bf16"), row_bytes=row)
+        common = site.common("norms", "elementwise", count * norms, "elementwise", "bf16")
+        yield Elementwise(**common, row_bytes=row, share=1 / parallel.dp)
     for block in layer.blocks:
         inner = block.block if isinstance(block, Shared) else block
         if isinstance(inner, Attention) and inner.causal:
@@ -139,7 +143,7 @@ def _small(site: Site, layer: Layer, count: int) -> Iterator[Operator]:
                 row_bytes=ROTARY_ROWS * width * ACTIVATION_BYTES,
                 share=1 / parallel.dp,
             )
-    width, rows = 0.0, GATED_ROWS
+    width, rows = 0.0, GATED_ROWS if _gated(layer) else PLAIN_ROWS
     for tensor in tensors:
         dense = tensor.component in (Component.MLP, Component.SHARED_EXPERTS) and tensor.linear
         if dense and tensor.shape[0] == model.hidden and tensor.shape[1] > 1:  # a last matrix: its input is activated
@@ -149,6 +153,12 @@ def _small(site: Site, layer: Layer, count: int) -> Iterator[Operator]:
             **site.common("activation", "elementwise", count, "elementwise", "bf16"),
             row_bytes=rows * width * ACTIVATION_BYTES,
         )
+
+
+def _gated(layer: Layer) -> bool:
+    """Whether a layer's MLP multiplies two halves (what is no MLP of ours is taken to)."""
+    found = [block.gated for block in layer.blocks if isinstance(block, Mlp | Experts)]
+    return all(found)
 
 
 def _joins(site: Site, layer: Layer, count: int) -> Iterator[Operator]:
@@ -218,6 +228,9 @@ def _collective(
     site: Site, kind: str, count: float, ranks: int, row_bytes: float, rows: str = TOKENS, share: float = 1.0
 ) -> Collective:
     name = kind.replace("_", "-")
+    most = facts(site.engine).get("custom_all_reduce_pcie_ranks", ranks)
+    if site.link in NO_LINK and kind == "all_reduce" and ranks > most:
+        site = replace(site, engine=LIBRARY)
     return Collective(
         **_linked(site, name, count, "collectives", kind),
         kind=kind,
@@ -234,7 +247,8 @@ def _ends(site: Site, stage: Stage) -> Iterator[Operator]:
     row = float(model.hidden * ACTIVATION_BYTES)
     first, last = stage.layers.start == 0, stage.layers.stop == len(model.decoder.pattern)
     if first:
-        yield Elementwise(**site.common("embedding", "elementwise", 1, "elementwise", "bf16"), row_bytes=2 * row)
+        common = site.common("embedding", "elementwise", 1, "elementwise", "bf16")
+        yield Elementwise(**common, row_bytes=2 * row, share=1 / parallel.dp)
         if parallel.tp > 1:
             yield _collective(site, "all_reduce", 1, parallel.tp, row)
     if not last:
@@ -253,7 +267,7 @@ def head(site: Site, stage: Stage) -> Iterator[Operator]:
         gathered = float(model.vocab * ACTIVATION_BYTES)
         yield _collective(site, "all_gather", 1, parallel.tp, gathered, rows=LOGITS)
     common = site.common("sampling", "sampling", 1, "elementwise", "bf16")
-    yield Sampling(**common, vocabulary=float(model.vocab))
+    yield Sampling(**common, vocabulary=float(model.vocab), share=1 / parallel.dp)
 
 
 def _tied_head(site: Site, stage: Stage) -> Iterator[Operator]:

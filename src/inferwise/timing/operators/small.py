@@ -40,20 +40,21 @@ class Sampling(Operator):
     """Choosing a token of each sequence out of its logits."""
 
     vocabulary: float
+    share: float = 1.0
 
     def load(self, step: Step) -> Quantity:
         """Sequences with logits."""
-        return step.sequences
+        return step.sequences * self.share
 
     def one(self, step: Step) -> Quantity:
         """Seconds."""
         return sampling_seconds(
-            step.sequences, self.vocabulary, bytes_per_s=self.bytes_per_s, c=self.curve.coefficients
+            self.load(step), self.vocabulary, bytes_per_s=self.bytes_per_s, c=self.curve.coefficients
         )
 
     def work(self, step: Step) -> tuple[Quantity, Quantity]:
         """One reading of the logits in FP32."""
-        moved = 4.0 * self.vocabulary * step.sequences
+        moved = 4.0 * self.vocabulary * self.load(step)
         return 0.0 * moved, moved
 
 
