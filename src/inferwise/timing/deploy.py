@@ -19,20 +19,13 @@ from inferwise.timing.decompose import encoder, offload
 from inferwise.timing.decompose.site import Site
 from inferwise.timing.decompose.speculation import draft
 from inferwise.timing.decompose.stage import operators
+from inferwise.timing.engine_facts import facts
 from inferwise.timing.execution import execution
 from inferwise.timing.forward import Forward, factors_of
 from inferwise.timing.links import joined
 from inferwise.timing.profiles import profile
 from inferwise.timing.silicon.look_up import stages_looked_up
 
-# Whose kernels an engine without timed ones of its own runs, in the main.
-KERNELS = {"ollama": "llama.cpp", "transformers": "vllm", "mlx": "llama.cpp"}
-EAGER = ("transformers",)
-UNFUSED = ("llama.cpp", "ollama", "transformers")  # q, k and v, gate and up are GEMMs of their own
-
-
-# llama.cpp's backend by the device's maker, where none is asked for (docs/timing_llama_cpp.md).
-BACKENDS = {"NVIDIA": "cuda", "AMD": "rocm", "Apple": "metal"}
 LLAMA_CPP = "llama.cpp"
 
 
@@ -96,8 +89,9 @@ def _deployed(case: Case, held: tuple[offload.Held, ...]) -> _Deployed:
 def built(deployed: _Deployed, fold: int | None, backend: str) -> Forward:
     """The operators of a deployment; they are the same under every load."""
     case, held = deployed.case, deployed.held
-    fused = case.engine.name not in UNFUSED
-    engine = KERNELS.get(case.engine.name, case.engine.name)
+    own = facts(case.engine.name)
+    fused = not own.get("unfused", False)
+    engine = own.get("kernels", case.engine.name)
     found, between = [], joined(case)
     for each in held:
         device = _device(case, each)
@@ -136,7 +130,7 @@ def _unmodelled(case: Case) -> tuple[str, ...]:
     """What bears on the time of a case and is not in it."""
     launched = "its kernels are launched one by one: the host's time between them is not in these figures"
     found = []
-    if case.engine.name in EAGER:
+    if facts(case.engine.name).get("eager"):
         found.append(f"{case.engine.name} is eager: {launched}")
     elif case.settings.graphs is False:
         found.append(f"without graphs {launched}")
@@ -174,4 +168,4 @@ def _held(case: Case) -> tuple[Case, tuple[offload.Held, ...]]:
 
 def usual_backend(device: Accelerator) -> str:
     """The backend of llama.cpp that its builds for a device have."""
-    return "cpu" if device.kind is Kind.CPU else BACKENDS.get(device.vendor, "vulkan")
+    return "cpu" if device.kind is Kind.CPU else facts(LLAMA_CPP)["backends"].get(device.vendor, "vulkan")
