@@ -128,12 +128,9 @@ def waits(case: Case) -> bool:
 
 def _unmodelled(case: Case) -> tuple[str, ...]:
     """What bears on the time of a case and is not in it."""
-    launched = "its kernels are launched one by one: the host's time between them is not in these figures"
     found = []
-    if facts(case.engine.name).get("eager"):
-        found.append(f"{case.engine.name} is eager: {launched}")
-    elif case.settings.graphs is False:
-        found.append(f"without graphs {launched}")
+    if case.settings.graphs is False and not facts(case.engine.name).get("eager"):
+        found.append("without graphs the host launches kernels one by one: that time is not in these figures")
     if case.speculative_tokens and case.draft is None and not case.mtp:
         found.append("no draft model and no MTP layers: drafted tokens cost nothing but their verification")
     return tuple(found)
