@@ -15,14 +15,12 @@ import inferwise as iw
 from inferwise.catalog.accelerators import accelerators
 from inferwise.errors import BadInput
 from inferwise.memory.fit import lower_bound
-from inferwise.serving.ask_load import question
 from inferwise.serving.estimate import Estimate
 from inferwise.serving.sweep_load import batches, sweep
 from inferwise.spec.tensor import Component
-from inferwise.timing.deploy import forward as forward_of
 from inferwise.timing.forward import step_seconds
 from inferwise.timing.step import Step
-from inferwise.timing.table import bottleneck, utilisation, works
+from inferwise.timing.table import bottleneck, utilisation
 
 LLAMA = "meta-llama/Llama-3.1-8B-Instruct"
 MODELS = (
@@ -308,29 +306,3 @@ def test_a_notebook_shows_it() -> None:
     assert "<caption>" in shown
     assert "TPOT" in shown
     assert "does not fit" in iw.estimate("meta-llama/Llama-3.1-70B-Instruct", "rtx-4090")._repr_html_()
-
-
-@pytest.mark.parametrize(
-    ("model", "gpu", "engine", "version"),
-    [
-        (LLAMA, "mi300x", "vllm", None),
-        (LLAMA, "mi300x", "vllm", "0.4.3"),
-        (LLAMA, "mi250", "vllm", "0.4.3"),
-        (LLAMA, "h100", "vllm", "0.4.3"),
-        (LLAMA, "h100", "tensorrt-llm", "0.9.0"),
-        ("mistralai/Mixtral-8x7B-v0.1", "h200", "tensorrt-llm", "0.9.0"),
-        ("Qwen/Qwen3-30B-A3B", "b200", "sglang", None),
-        ("deepseek-ai/DeepSeek-V3", "h200", "vllm", None),
-    ],
-)
-def test_no_profile_takes_an_operator_under_its_roofline(
-    model: str, gpu: str, engine: str, version: str | None
-) -> None:
-    count = 8 if "DeepSeek" in model else 1
-    ready = forward_of(question(model, gpu, count, engine=engine, engine_version=version).case)
-    for decodes, context, prompts, tokens in (
-        (1, 100, 0, 0), (40, 32000, 0, 0), (256, 60000, 0, 0), (0, 1, 1, 32000), (0, 1, 16, 2048), (64, 4000, 1, 1024),
-    ):  # fmt: skip
-        step = Step(decodes=float(decodes), context=float(context), prompts=float(prompts), prompt_tokens=float(tokens))
-        for work in works(ready, step):
-            assert work.nearest <= 1 + 1e-6, (work.part, decodes, context, prompts, tokens)

@@ -62,7 +62,6 @@ class Run:
     request_rate: str = ""
     campaign: str = ""
     model_as_published: str = ""
-    engine_as_published: str = ""
     facts: tuple[tuple[str, str], ...] = field(default=())
 
     def fact(self, name: str) -> str:
