@@ -20,7 +20,7 @@ import polars as pl
 from inferwise.spec.hardware import Accelerator
 from inferwise.timing.kernels.elementwise import elementwise_seconds
 from inferwise.timing.rates import memory_rate
-from kernel_fit import SOURCE, errors, fit, left_out_mask, tables, write
+from kernel_fit import SOURCE, errors, fit, left_out_mask, scores, tables, write
 
 MOVED_BYTES = 3.0  # an element: 16 bits read, 8 written
 # name: start, low, high
@@ -96,13 +96,6 @@ def solve(rows: Sequence[np.ndarray], cached: bool) -> tuple[dict[str, float], d
     start, low, high = ({name: bound[i] for name, bound in search.items()} for i in range(3))
     found = fit(lambda c: predicted(rows, c, c if cached else {}), rows[1], start, low, high)
     return {n: found[n] for n in BOUNDS}, {n: v for n, v in found.items() if n not in BOUNDS}
-
-
-def scores(p: np.ndarray, seconds: np.ndarray) -> dict[str, float]:
-    """Over rows: median and 90th percentile of the errors, and the bias."""
-    wrong = errors(p, seconds)
-    bias = float(np.median(p / seconds) - 1)
-    return {"median": float(np.median(wrong)), "p90": float(np.quantile(wrong, 0.9)), "bias": bias}
 
 
 def entry(one: Measured) -> dict[str, Any]:

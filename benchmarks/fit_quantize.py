@@ -24,7 +24,7 @@ import polars as pl
 from inferwise.spec.hardware import Accelerator
 from inferwise.timing.kernels.quantize import quantize_seconds, quantize_work
 from inferwise.timing.rates import memory_rate
-from kernel_fit import errors, fit, left_out_mask, tables, write
+from kernel_fit import errors, fit, left_out_mask, scores, tables, write
 
 SOURCE = (
     "operator timings of aiconfigurator-core 0.12.0 (PyPI, Apache-2.0), "
@@ -99,13 +99,6 @@ def solve(rows: Sequence[np.ndarray], cached: bool) -> tuple[dict[str, float], d
     start, low, high = ({name: each[i] for name, each in search.items()} for i in range(3))
     found = fit(lambda c: predicted(rows, c, c if cached else {}), rows[2], start, low, high)
     return {n: found[n] for n in BOUNDS}, {n: v for n, v in found.items() if n not in BOUNDS}
-
-
-def scores(p: np.ndarray, seconds: np.ndarray) -> dict[str, float]:
-    """Over rows: median and 90th percentile of the errors, and the bias."""
-    wrong = errors(p, seconds)
-    bias = float(np.median(p / seconds) - 1)
-    return {"median": float(np.median(wrong)), "p90": float(np.quantile(wrong, 0.9)), "bias": bias}
 
 
 def entry(each: Measured) -> dict[str, Any]:

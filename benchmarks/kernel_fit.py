@@ -109,6 +109,13 @@ def errors(predicted: np.ndarray, measured: np.ndarray) -> np.ndarray:
     return np.abs(predicted / measured - 1)
 
 
+def scores(p: np.ndarray, seconds: np.ndarray) -> dict[str, float]:
+    """Over rows: median and 90th percentile of the errors, and the bias."""
+    wrong = errors(p, seconds)
+    bias = float(np.median(p / seconds) - 1)
+    return {"median": float(np.median(wrong)), "p90": float(np.quantile(wrong, 0.9)), "bias": bias}
+
+
 def write(kernel: str, about: str, source: str, entries: list[dict[str, Any]]) -> None:
     """The kernel's file of curves. An entry: device or architecture or vendor, engine, dtype, version, coefficients,
     rows, median, p90, bias, left_out."""

@@ -57,11 +57,6 @@ def loading(allocation: Allocation) -> Loading:
     return Loading(read_s=size / rate, copy_s=_copied(allocation), size_bytes=size, note=note)
 
 
-def load_seconds(allocation: Allocation) -> float:
-    """Seconds from storage to the devices."""
-    return loading(allocation).seconds
-
-
 def storage(case: Case) -> tuple[float, str]:
     """Bytes/s of what a case's weights are read from, and its name: the machine's own disk, else storage.toml's."""
     known = case.node.host.disk_bytes_per_s

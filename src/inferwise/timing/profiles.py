@@ -24,12 +24,12 @@ SELECTORS = ("engine", "vendor", "architecture", "until")
 class Profile:
     """Seconds and factors that an engine adds.
 
-    factors: on the kernels of a part (attention, experts, ...), 1 where absent. step_s: of every step; layer_s: of
-    every layer; sequence_s: of every decode; request_s: of a request before its prompt is read and after its first
-    token is made (all on top of the kernels). share: of a prompt's work that other requests'
-    decodes wait for; share_equal: where requests of one length begin and end together. queue,
+    factors: on the kernels of a part (attention, experts, ...), 1 where absent (forward.factors_of bounds them by the
+    roofline). Seconds on top of the kernels: step_s of every step; layer_s of every layer; sequence_s of every decode;
+    request_s of a request, before its prompt is read and after its first token is made. share: of a prompt's work that
+    other requests' decodes wait for; share_equal: where requests of one length begin and end together. queue,
     queue_equal: of the others' prompts, those that a request's own waits for. runs: the rows behind it, 0 on devices of
-    an architecture that has none; error: median error of TPOT on folds left out, None where no run speaks for it.
+    an architecture that has none; error: median error on folds left out, None where no run speaks for it.
     """
 
     name: str

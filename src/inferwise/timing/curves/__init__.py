@@ -26,7 +26,7 @@ class Curve:
 
     rows: operators that they were fitted to. median: absolute percentage error on them; left_out: on groups of shapes
     (pooled curves: on whole devices) that the fit did not see. link: of what moves between devices, what joins them
-    (NVLINK stands for any link of the devices' own, PCIE for none); empty where a pool has both.
+    (NVLink stands for any link of the devices' own, PCIe for none); empty where a pool has both.
     """
 
     kernel: str
